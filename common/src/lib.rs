@@ -1,0 +1,13 @@
+//! What both sides share, in reading order: names and numbers, parameters, randomness, exact sums, metrics, the model's
+//! specification, run files, stages, messages and the wire.
+//!
+//! Deliberately not here: training (client), the round machine (coordinator), certificates (certs). Without the feature
+//! `net` nothing in this crate knows tokio.
+
+pub mod digest;
+pub mod id;
+pub mod identity;
+pub mod rng;
+pub mod time;
+
+pub use digest::Digest;
