@@ -4,9 +4,12 @@
 //! Deliberately not here: training (client), the round machine (coordinator), certificates (certs). Without the feature
 //! `net` nothing in this crate knows tokio.
 
+pub mod config;
 pub mod digest;
 pub mod id;
 pub mod identity;
+pub mod parameters;
+pub mod registry;
 pub mod rng;
 pub mod time;
 

@@ -1,0 +1,97 @@
+//! Element types of tensors.
+
+use std::fmt;
+
+use half::{bf16, f16};
+
+/// How one value is stored, always little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// Brain float: 8 exponent bits, 7 mantissa bits.
+    Bf16,
+    /// IEEE half precision.
+    F16,
+    /// IEEE single precision, the default.
+    F32,
+    /// IEEE double precision.
+    F64,
+}
+
+impl Dtype {
+    /// The names of all types, as typed in run files.
+    pub const WORDS: [(&'static str, Self); 4] =
+        [("bf16", Self::Bf16), ("f16", Self::F16), ("f32", Self::F32), ("f64", Self::F64)];
+
+    /// Bytes a value.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Bf16 | Self::F16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    /// The value in `chunk`, which has [`Dtype::size`] bytes.
+    #[must_use]
+    pub fn read(self, chunk: &[u8]) -> f64 {
+        const WHY: &str = "a chunk has the size of its type";
+        match self {
+            Self::Bf16 => bf16::from_le_bytes(chunk.try_into().expect(WHY)).to_f64(),
+            Self::F16 => f16::from_le_bytes(chunk.try_into().expect(WHY)).to_f64(),
+            Self::F32 => f64::from(f32::from_le_bytes(chunk.try_into().expect(WHY))),
+            Self::F64 => f64::from_le_bytes(chunk.try_into().expect(WHY)),
+        }
+    }
+
+    /// Writes `value`, rounded once to this type, into `chunk`.
+    pub fn write(self, value: f64, chunk: &mut [u8]) {
+        match self {
+            Self::Bf16 => chunk.copy_from_slice(&bf16::from_f64(value).to_le_bytes()),
+            Self::F16 => chunk.copy_from_slice(&f16::from_f64(value).to_le_bytes()),
+            #[expect(clippy::cast_possible_truncation, reason = "rounding to the type is the purpose")]
+            Self::F32 => chunk.copy_from_slice(&(value as f32).to_le_bytes()),
+            Self::F64 => chunk.copy_from_slice(&value.to_le_bytes()),
+        }
+    }
+
+    pub(super) const fn to_safetensors(self) -> safetensors::Dtype {
+        match self {
+            Self::Bf16 => safetensors::Dtype::BF16,
+            Self::F16 => safetensors::Dtype::F16,
+            Self::F32 => safetensors::Dtype::F32,
+            Self::F64 => safetensors::Dtype::F64,
+        }
+    }
+
+    pub(super) const fn of_safetensors(dtype: safetensors::Dtype) -> Option<Self> {
+        match dtype {
+            safetensors::Dtype::BF16 => Some(Self::Bf16),
+            safetensors::Dtype::F16 => Some(Self::F16),
+            safetensors::Dtype::F32 => Some(Self::F32),
+            safetensors::Dtype::F64 => Some(Self::F64),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, _) = Self::WORDS.iter().find(|(_, dtype)| dtype == self).expect("every type has a word");
+        f.write_str(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_values_survive_every_type() {
+        for (_, dtype) in Dtype::WORDS {
+            let mut chunk = vec![0; dtype.size()];
+            dtype.write(-1.5, &mut chunk);
+            assert!((dtype.read(&chunk) + 1.5).abs() < f64::EPSILON, "{dtype}");
+        }
+    }
+}
