@@ -8,9 +8,12 @@ pub mod config;
 pub mod digest;
 pub mod id;
 pub mod identity;
+pub mod model;
 pub mod parameters;
 pub mod registry;
 pub mod rng;
+pub mod stage;
 pub mod time;
+pub mod wire;
 
 pub use digest::Digest;
