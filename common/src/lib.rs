@@ -8,11 +8,13 @@ pub mod config;
 pub mod digest;
 pub mod id;
 pub mod identity;
+pub mod metrics;
 pub mod model;
 pub mod parameters;
 pub mod registry;
 pub mod rng;
 pub mod stage;
+pub mod sum;
 pub mod time;
 pub mod wire;
 
