@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The federation's public key infrastructure: root → issuing authority → leaf certificates, and the TLS configurations
+//! that let in who belongs and nobody else.
+//!
+//! Identity is one URI in the certificate, `tributary://<federation>/<role>/<name>`. No key is ever part of the product.
+
+pub mod authority;
+pub mod credentials;
+mod describe;
+mod error;
+mod files;
+pub mod peer;
+pub mod tls;
+
+pub use authority::Authority;
+pub use credentials::Credentials;
+pub use describe::{Description, describe};
+pub use error::Error;

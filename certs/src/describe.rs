@@ -1,0 +1,69 @@
+//! What a certificate says, for people.
+
+use std::path::Path;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tributary_common::Digest;
+
+use crate::{Error, files, peer};
+
+/// One certificate in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The file it is in.
+    pub file: String,
+    /// The identity of a member, or the name of an authority.
+    pub subject: String,
+    /// Serial number in hexadecimal.
+    pub serial: String,
+    /// Start of validity, in seconds since 1970.
+    pub not_before: i64,
+    /// End of validity, in seconds since 1970.
+    pub not_after: i64,
+    /// BLAKE3 of the certificate.
+    pub fingerprint: Digest,
+}
+
+/// Every certificate in a PEM file, or in the PEM files of a folder (`*.pem`, `*.crt`), in order of file names.
+///
+/// # Errors
+/// Files cannot be read or hold something else.
+pub fn describe(path: &Path) -> Result<Vec<Description>, Error> {
+    let io = |source| Error::Io { file: path.to_owned(), source };
+    if !path.is_dir() {
+        return describe_file(path);
+    }
+    let mut found = Vec::new();
+    for entry in path.read_dir().map_err(io)? {
+        let file = entry.map_err(io)?.path();
+        let is_certificate = file.extension().is_some_and(|end| end == "pem" || end == "crt");
+        if is_certificate && file.file_name().is_none_or(|name| name != "key.pem") {
+            found.push(file);
+        }
+    }
+    found.sort();
+    Ok(found.iter().map(|file| describe_file(file)).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+fn describe_file(file: &Path) -> Result<Vec<Description>, Error> {
+    let broken = |why: String| Error::Broken { file: file.to_owned(), why };
+    let text = files::read(file)?;
+    CertificateDer::pem_slice_iter(text.as_bytes())
+        .map(|der| {
+            let der = der.map_err(|error| broken(error.to_string()))?;
+            let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|error| broken(error.to_string()))?;
+            let authority = || parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+            let subject = peer::identity(&der)
+                .map_or_else(|_| authority().unwrap_or("no name").to_owned(), |identity| identity.to_string());
+            Ok(Description {
+                file: file.display().to_string(),
+                subject,
+                serial: parsed.raw_serial_as_string(),
+                not_before: parsed.validity().not_before.timestamp(),
+                not_after: parsed.validity().not_after.timestamp(),
+                fingerprint: Digest::of(&der),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,63 @@
+//! What can go wrong with keys and certificates.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A key or certificate that could not be made, read or trusted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("could not access `{}`: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file would be overwritten.
+    #[error("could not write `{}`: it exists already", .0.display())]
+    Exists(PathBuf),
+    /// Others can read a private key.
+    #[error("could not use the private key `{}`: others can read it (mode {mode:03o})", file.display())]
+    KeyIsReadable {
+        /// The file.
+        file: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file holds something else.
+    #[error("could not read `{}`: {why}", file.display())]
+    Broken {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A certificate is no identity of a federation.
+    #[error("could not read an identity from the certificate: {0}")]
+    NoIdentity(String),
+    /// Names that cannot stand in a certificate.
+    #[error("could not issue a certificate: {0}")]
+    NotIssued(String),
+    /// The TLS library refused.
+    #[error("could not set up TLS: {0}")]
+    Tls(String),
+}
+
+impl Error {
+    /// What to do, where the problem suggests it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::KeyIsReadable { file, .. } => Some(format!("run `chmod 600 {}`", file.display())),
+            Self::Exists(file) => {
+                Some(format!("choose another folder, or move `{}` away if it is not needed", file.display()))
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
+                "make an authority with `tributary certs init`, identities with `tributary certs issue`".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Files of keys and certificates: keys are created unreadable to others, never changed to be so afterwards.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::Error;
+
+/// The largest key or certificate file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Permission bits of private keys: nobody but the owner.
+const KEY_MODE: u32 = 0o600;
+
+/// Permission bits of certificates, which are public.
+const CERTIFICATE_MODE: u32 = 0o644;
+
+pub(crate) fn write_key(path: &Path, pem: &str) -> Result<(), Error> {
+    write(path, pem, KEY_MODE)
+}
+
+pub(crate) fn write_certificate(path: &Path, pem: &str) -> Result<(), Error> {
+    write(path, pem, CERTIFICATE_MODE)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+    let io = |source: std::io::Error| match source.kind() {
+        ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
+        _ => Error::Io { file: path.to_owned(), source },
+    };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(io)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+}
+
+pub(crate) fn create_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| Error::Io { file: path.to_owned(), source })
+}
+
+pub(crate) fn read_key(path: &Path) -> Result<String, Error> {
+    let metadata = fs::metadata(path).map_err(|source| Error::Io { file: path.to_owned(), source })?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::KeyIsReadable { file: path.to_owned(), mode });
+    }
+    read(path)
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    let io = |source| Error::Io { file: path.to_owned(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(io)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(io)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let why = format!("it is larger than {FILE_BYTES_MAX} bytes");
+        return Err(Error::Broken { file: path.to_owned(), why });
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_private_from_birth_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        write_key(&path, "secret").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(write_key(&path, "other"), Err(Error::Exists(_))));
+        assert_eq!(read_key(&path).unwrap(), "secret");
+    }
+
+    #[test]
+    fn keys_that_others_can_read_are_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        write_key(&path, "secret").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = read_key(&path).unwrap_err();
+        assert!(error.hint().unwrap().starts_with("run `chmod 600"), "{error}");
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn oversized_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chain.pem");
+        write_certificate(&path, &"x".repeat(70_000)).unwrap();
+        assert!(matches!(read(&path), Err(Error::Broken { .. })));
+    }
+}
