@@ -6,10 +6,14 @@
 
 pub mod config;
 pub mod digest;
+pub mod event;
 pub mod id;
 pub mod identity;
+pub mod message;
 pub mod metrics;
 pub mod model;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod parameters;
 pub mod registry;
 pub mod rng;

@@ -13,6 +13,8 @@ use crate::id::{Attempt, ClientId, Round, Seed};
 /// not change the training, and must not reuse privacy noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// How long a client waits before it connects again.
+    Backoff,
     /// The order of examples in local training.
     Batches,
     /// Dropout masks.
@@ -34,6 +36,7 @@ pub enum Purpose {
 impl Purpose {
     const fn tag(self) -> (u8, u32) {
         match self {
+            Self::Backoff => (9, 0),
             Self::Batches => (1, 0),
             Self::Dropout => (2, 0),
             Self::Faults => (3, 0),
@@ -105,7 +108,7 @@ impl Stream {
 
     /// Gamma with shape `alpha > 0` and scale 1 (Marsaglia and Tsang 2000; below 1 by their boost).
     pub fn gamma(&mut self, alpha: f64) -> f64 {
-        self.log_gamma(alpha).map_or_else(|ln| libm::exp(ln), |value| value)
+        self.log_gamma(alpha).unwrap_or_else(libm::exp)
     }
 
     /// Gamma with shape `alpha`: the value, or below 1 its logarithm, because a small shape underflows.

@@ -54,7 +54,7 @@ fn same(item: &Item, kernel: usize, stride: usize, dilation: usize) -> Result<us
         return Err(item.fail("`padding` must be a number or \"same\""));
     }
     let reach = (kernel - 1) * dilation;
-    if stride != 1 || reach % 2 != 0 {
+    if stride != 1 || !reach.is_multiple_of(2) {
         return Err(item
             .fail("padding \"same\" needs stride 1 and an odd kernel")
             .with_hint("give the padding as a number"));
@@ -75,7 +75,7 @@ impl Conv2d {
         let &[channels, height, width] = input.as_slice() else {
             return Err("it needs three dimensions: channels, height, width".to_owned());
         };
-        if channels % self.groups != 0 || self.out % self.groups != 0 {
+        if !channels.is_multiple_of(self.groups) || !self.out.is_multiple_of(self.groups) {
             return Err(format!("{} groups do not divide {channels} and {} channels", self.groups, self.out));
         }
         let reach = (self.kernel - 1) * self.dilation + 1;

@@ -1,0 +1,99 @@
+//! Endpoints and their transport parameters.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+
+use super::Error;
+
+/// Keep-alive packets are sent after this much silence.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// A connection ends after this much silence.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Streams that a peer may have open at once: one for control, the others for tensors.
+const STREAMS_MAX: u32 = 8;
+
+/// How much may be under way without an acknowledgement; this is what a connection may cost in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Bytes in flight to this end on one stream, before admission 64 KiB.
+    pub stream_bytes: u32,
+    /// Bytes in flight to this end on one connection.
+    pub connection_bytes: u32,
+    /// Bytes in flight from this end on one connection.
+    pub send_bytes: u32,
+}
+
+impl Default for Windows {
+    /// 1 MiB a stream, 2 MiB a connection.
+    fn default() -> Self {
+        Self { stream_bytes: 1 << 20, connection_bytes: 2 << 20, send_bytes: 2 << 20 }
+    }
+}
+
+/// Codes with which this end closes connections.
+pub mod close_code {
+    use quinn::VarInt;
+
+    /// All is said.
+    pub const DONE: VarInt = VarInt::from_u32(0);
+    /// The coordinator stops for a while.
+    pub const SUSPENDED: VarInt = VarInt::from_u32(1);
+    /// A newer connection of the same identity came.
+    pub const REPLACED: VarInt = VarInt::from_u32(2);
+    /// The peer broke the protocol.
+    pub const PROTOCOL: VarInt = VarInt::from_u32(3);
+    /// The peer's identity does not allow what it asked for.
+    pub const NOT_ALLOWED: VarInt = VarInt::from_u32(4);
+    /// Too many connections.
+    pub const BUSY: VarInt = VarInt::from_u32(5);
+}
+
+/// The transport parameters of both ends.
+#[must_use]
+pub fn transport(windows: Windows) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT).expect("a minute fits a variable-length integer")))
+        .max_concurrent_bidi_streams(STREAMS_MAX.into())
+        .max_concurrent_uni_streams(0_u32.into())
+        .stream_receive_window(VarInt::from_u32(windows.stream_bytes))
+        .receive_window(VarInt::from_u32(windows.connection_bytes))
+        .send_window(windows.send_bytes.into())
+        .datagram_receive_buffer_size(None);
+    config
+}
+
+/// An endpoint that accepts connections at `address`.
+///
+/// # Errors
+/// The address is in use or not ours, or the TLS configuration has no TLS 1.3.
+pub fn server_endpoint(address: SocketAddr, tls: rustls::ServerConfig, windows: Windows) -> Result<Endpoint, Error> {
+    let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(windows)));
+    Endpoint::server(config, address).map_err(|source| Error::Socket { address, source })
+}
+
+/// An endpoint that opens connections, on any free port of the family of `towards`.
+///
+/// # Errors
+/// No socket, or the TLS configuration has no TLS 1.3.
+pub fn client_endpoint(towards: SocketAddr, tls: rustls::ClientConfig, windows: Windows) -> Result<Endpoint, Error> {
+    let crypto = QuicClientConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(windows)));
+    let address: SocketAddr = if towards.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let socket = std::net::UdpSocket::bind(address).map_err(|source| Error::Socket { address, source })?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let mut endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)
+        .map_err(|source| Error::Socket { address, source })?;
+    endpoint.set_default_client_config(config);
+    Ok(endpoint)
+}
