@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The edge client, in reading order: what it has (data, partition), what it is to do (plan), how it trains, its half of
+//! the protocol (machine) and the shell around it (agent).
+//!
+//! Deliberately not here: anything about rounds or other clients. Without the feature `candle` this is the library for
+//! one's own trainer.
+
+pub mod agent;
+pub mod machine;

@@ -1,0 +1,170 @@
+//! The client's shell: connects, performs the machine's effects, owns the training thread, comes back after every cut.
+
+mod backoff;
+mod session;
+mod status;
+mod transfer;
+mod worker;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tributary_common::id::ClientId;
+use tributary_common::message::Done;
+use tributary_common::net::{self, Windows};
+
+pub use status::Status;
+pub use worker::{Prepared, Update, Watch, Worker};
+
+use backoff::Backoff;
+use session::Session;
+
+/// One try to connect may take this long; a coordinator that restarts meanwhile answers a repeated packet.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How an agent behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The client's name, for logs and jitter; who it is to the coordinator is in its certificate.
+    pub name: ClientId,
+    /// `host:port`.
+    pub coordinator: String,
+    /// Where it trains, for the operator: `cpu`.
+    pub device: String,
+    /// Ends without a connection for this long; none: never.
+    pub give_up_after: Option<Duration>,
+    /// Ends after the run's `Done` instead of waiting for the next run.
+    pub once: bool,
+    /// Transport windows.
+    pub windows: Windows,
+}
+
+/// Why an agent ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No connection within the time allowed.
+    #[error("could not reach the coordinator at {coordinator} for {seconds} s: {reason}")]
+    Unreachable {
+        /// Where.
+        coordinator: String,
+        /// How long it was tried.
+        seconds: u64,
+        /// What the last try ended with.
+        reason: String,
+    },
+    /// The coordinator does not let this identity in, or is not who it should be.
+    #[error("not authorised: {0}")]
+    NotAuthorised(String),
+    /// The data do not fit the run, and the agent was to end after one run.
+    #[error("the data do not fit the run: {0}")]
+    Unfit(String),
+    /// This machine cannot make what is needed.
+    #[error("could not start the client: {0}")]
+    Local(String),
+}
+
+/// How one connection ended.
+enum Ended {
+    /// The run is over.
+    Done(Done),
+    /// Come back.
+    Lost(String),
+    /// Never come back.
+    NotAuthorised(String),
+    /// Asked to stop.
+    Stopped,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the agent is a driver: it measures how long it is without a connection")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// Serves a coordinator until stopped, or for one run. `tell` is called on the agent's task and must not block.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(
+    settings: Settings,
+    tls: rustls::ClientConfig,
+    worker: impl Worker,
+    stop: CancellationToken,
+    mut tell: impl FnMut(Status) + Send,
+) -> Result<Option<Done>, Error> {
+    let thread = worker::start(worker, settings.name.as_str()).map_err(|error| Error::Local(error.to_string()))?;
+    let mut session = Session::new(thread);
+    let mut backoff = Backoff::new(settings.name.clone());
+    let mut without_connection = Duration::ZERO;
+    loop {
+        let began = now();
+        let (ended, joined) = tokio::select! {
+            () = stop.cancelled() => (Ended::Stopped, false),
+            connected = connect(&settings, tls.clone()) => match connected {
+                Ok((endpoint, connection)) => {
+                    let ended = session.serve(&settings, &connection, &stop, &mut tell).await;
+                    connection.close(net::close_code::DONE, b"");
+                    endpoint.wait_idle().await;
+                    (ended, session.has_joined())
+                }
+                Err(Failure::NotAuthorised(reason)) => (Ended::NotAuthorised(reason), false),
+                Err(Failure::Lost(reason)) => (Ended::Lost(reason), false),
+            },
+        };
+        if joined {
+            backoff.reset();
+            without_connection = Duration::ZERO;
+        } else {
+            without_connection += began.elapsed();
+        }
+        match ended {
+            Ended::Stopped => return Ok(None),
+            Ended::NotAuthorised(reason) => return Err(Error::NotAuthorised(reason)),
+            Ended::Done(done) if settings.once => return Ok(Some(done)),
+            Ended::Done(_) => {}
+            Ended::Lost(reason) => {
+                if let Some(unfit) = session.unfit().filter(|_| settings.once) {
+                    return Err(Error::Unfit(unfit.to_owned()));
+                }
+                if backoff.failures() == 0 {
+                    tell(Status::Retrying { reason: reason.clone() });
+                }
+                if settings.give_up_after.is_some_and(|limit| without_connection >= limit) {
+                    let seconds = without_connection.as_secs();
+                    return Err(Error::Unreachable { coordinator: settings.coordinator, seconds, reason });
+                }
+            }
+        }
+        let wait = backoff.next();
+        without_connection += wait;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+enum Failure {
+    Lost(String),
+    NotAuthorised(String),
+}
+
+async fn connect(
+    settings: &Settings,
+    tls: rustls::ClientConfig,
+) -> Result<(quinn::Endpoint, quinn::Connection), Failure> {
+    let lost = |reason: String| Failure::Lost(reason);
+    let mut addresses = tokio::net::lookup_host(&settings.coordinator)
+        .await
+        .map_err(|error| lost(format!("name not found: {error}")))?;
+    let address: SocketAddr = addresses.next().ok_or_else(|| lost("the name has no address".to_owned()))?;
+    let endpoint = net::client_endpoint(address, tls, settings.windows).map_err(|error| lost(error.to_string()))?;
+    // No DNS name is checked: the verifier wants the pinned root and the role of a coordinator instead.
+    let connecting = endpoint.connect(address, "coordinator").map_err(|error| lost(error.to_string()))?;
+    match tokio::time::timeout(HANDSHAKE, connecting).await {
+        Ok(Ok(connection)) => Ok((endpoint, connection)),
+        Ok(Err(error)) => Err(session::failure(&error)),
+        Err(_) => Err(lost(format!("no answer from {address} within {} s", HANDSHAKE.as_secs()))),
+    }
+}

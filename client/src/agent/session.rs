@@ -1,0 +1,452 @@
+//! One connection: messages and outcomes become events, effects become messages, transfers and orders to the thread.
+//!
+//! What outlives a connection stays in [`Session`]: the machine, the training thread and an update that was not
+//! acknowledged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quinn::{Connection, ConnectionError, SendStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tributary_common::id::{Ticket, Version};
+use tributary_common::message::{Hello, Offer, Put, Request, Results, ToClient, ToCoordinator, Welcome, short_text};
+use tributary_common::net::{self, ANSWER_SECONDS, FrameReader};
+use tributary_common::parameters::{Layout, Parameters};
+
+use super::worker::{Order, Outcome, Prepared, Thread, Update};
+use super::{Ended, Failure, Settings, Status, transfer};
+use crate::machine::{Effect, Event, Machine};
+
+/// Messages that may wait between the reader's task and the session.
+const INBOX: usize = 16;
+
+/// A loss of the connection that ended the handshake or later: worth another try, or not.
+pub(super) fn failure(error: &ConnectionError) -> Failure {
+    match refusal(error) {
+        Some(reason) => Failure::NotAuthorised(reason),
+        None => Failure::Lost(error.to_string()),
+    }
+}
+
+fn refusal(error: &ConnectionError) -> Option<String> {
+    match error {
+        ConnectionError::TransportError(error) => tributary_certs::tls::refusal(u64::from(error.code), &error.reason),
+        ConnectionError::ConnectionClosed(close) => {
+            let reason = String::from_utf8_lossy(&close.reason);
+            tributary_certs::tls::refusal(u64::from(close.error_code), &reason)
+        }
+        ConnectionError::ApplicationClosed(close) if close.error_code == net::close_code::NOT_ALLOWED => {
+            Some(String::from_utf8_lossy(&close.reason).into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What a piece of work has brought so far.
+enum Holding {
+    Model(Version),
+    Results(Box<Results>),
+    Update { version: Version, update: Box<Update> },
+}
+
+/// A transfer that ended.
+enum Transferred {
+    Fetched { offer: Offer, model: Result<Parameters, net::Error> },
+    Put { ticket: Ticket, result: Result<(), net::Error> },
+    Reported { ticket: Ticket, result: Result<(), net::Error> },
+}
+
+pub(super) struct Session {
+    machine: Machine,
+    thread: Thread,
+    holding: BTreeMap<Ticket, Holding>,
+    cancels: BTreeMap<Ticket, Arc<AtomicBool>>,
+    layout: Option<Arc<Layout>>,
+    plan: Option<String>,
+    prepared: Option<Result<Prepared, String>>,
+    joined: bool,
+}
+
+impl Session {
+    pub(super) const fn new(thread: Thread) -> Self {
+        Self {
+            machine: Machine::new(),
+            thread,
+            holding: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            layout: None,
+            plan: None,
+            prepared: None,
+            joined: false,
+        }
+    }
+
+    /// Whether the last connection got as far as `Welcome`.
+    pub(super) const fn has_joined(&self) -> bool {
+        self.joined
+    }
+
+    /// Why the data do not fit, if they do not.
+    pub(super) fn unfit(&self) -> Option<&str> {
+        self.prepared.as_ref()?.as_ref().err().map(String::as_str)
+    }
+
+    /// Serves one connection to its end.
+    pub(super) async fn serve(
+        &mut self,
+        settings: &Settings,
+        connection: &Connection,
+        stop: &CancellationToken,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Ended {
+        self.joined = false;
+        let result = self.talk(settings, connection, stop, tell).await;
+        let mut none = Vec::new();
+        self.machine.step(Event::Disconnected, &mut none);
+        match result {
+            Ok(ended) => ended,
+            // The close reason says more than the stream that broke because of it.
+            Err(error) => match connection.close_reason() {
+                Some(reason) => match failure(&reason) {
+                    Failure::NotAuthorised(reason) => Ended::NotAuthorised(reason),
+                    Failure::Lost(reason) => Ended::Lost(reason),
+                },
+                None => Ended::Lost(error.to_string()),
+            },
+        }
+    }
+
+    async fn talk(
+        &mut self,
+        settings: &Settings,
+        connection: &Connection,
+        stop: &CancellationToken,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<Ended, net::Error> {
+        let (mut control, recv) = connection.open_bi().await?;
+        let hello = Hello {
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            device: settings.device.clone(),
+            holding: self.machine.holding(),
+        };
+        net::write_message(&mut control, &ToCoordinator::Hello(hello)).await?;
+        let mut reader = FrameReader::new(recv);
+        let first = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), reader.next::<ToClient>());
+        let welcome = match first.await.map_err(|_| net::Error::TimedOut(ANSWER_SECONDS))?? {
+            Some(ToClient::Welcome(welcome)) => welcome,
+            Some(_) => return Err(net::Error::Refused("the first message is no welcome".to_owned())),
+            None => return Err(net::Error::StreamEnded),
+        };
+        self.joined = true;
+        if let Some(done) = welcome.done {
+            tell(Status::Finished(done.clone()));
+            return Ok(Ended::Done(done));
+        }
+        let mut live = Live::new(connection.clone(), control);
+        live.read(reader);
+        self.prepare(welcome, &mut live, tell).await?;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(Ended::Stopped),
+                message = live.inbox.recv() => {
+                    let Some(message) = message else { return Err(net::Error::StreamEnded) };
+                    if let Some(ended) = self.heard(message?, &mut live, tell).await? {
+                        return Ok(ended);
+                    }
+                }
+                Some(outcome) = self.thread.outcomes.recv() => self.worked(outcome, &mut live, tell).await?,
+                Some(result) = live.transfers.join_next() => {
+                    let transferred = result.map_err(|error| net::Error::Read(error.to_string()))?;
+                    self.transferred(transferred, &mut live, tell).await?;
+                }
+            }
+        }
+    }
+
+    /// The same plan as before the reconnect needs no second loading of data.
+    async fn prepare(
+        &mut self,
+        welcome: Welcome,
+        live: &mut Live,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<(), net::Error> {
+        if self.plan.as_ref() == Some(&welcome.plan) {
+            return match self.prepared.clone() {
+                Some(prepared) => self.prepared(prepared, live, tell).await,
+                None => Ok(()),
+            };
+        }
+        self.plan = Some(welcome.plan.clone());
+        self.prepared = None;
+        self.order(Order::Prepare { plan: welcome.plan }).await
+    }
+
+    async fn prepared(
+        &mut self,
+        prepared: Result<Prepared, String>,
+        live: &mut Live,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<(), net::Error> {
+        self.prepared = Some(prepared.clone());
+        match prepared {
+            Ok(prepared) => {
+                self.layout = Some(prepared.layout);
+                live.say(&ToCoordinator::Ready(prepared.ready)).await?;
+                tell(Status::Joined { examples: prepared.ready.examples });
+                self.step(Event::Connected, live, tell).await
+            }
+            Err(reason) => {
+                tell(Status::Unfit { reason: reason.clone() });
+                live.say(&ToCoordinator::Unfit { reason: short_text(reason) }).await
+            }
+        }
+    }
+
+    async fn order(&self, order: Order) -> Result<(), net::Error> {
+        let sent = self.thread.orders.send(order).await;
+        sent.map_err(|_| net::Error::Refused("the training thread has ended".to_owned()))
+    }
+
+    async fn heard(
+        &mut self,
+        message: ToClient,
+        live: &mut Live,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<Option<Ended>, net::Error> {
+        let event = match message {
+            ToClient::Offer(offer) => Event::Offered(offer),
+            ToClient::Cancel { ticket, reason } => {
+                tell(Status::Dropped { ticket, reason });
+                Event::Cancelled { ticket }
+            }
+            ToClient::Receipt { ticket, digest } => {
+                tell(Status::Acknowledged { ticket, digest });
+                Event::Received { ticket, digest }
+            }
+            ToClient::Verdict { ticket, reason } => {
+                tell(Status::Dropped { ticket, reason });
+                Event::Refused { ticket }
+            }
+            ToClient::Done(done) => {
+                tell(Status::Finished(done.clone()));
+                return Ok(Some(Ended::Done(done)));
+            }
+            ToClient::Suspended => {
+                tell(Status::Suspended);
+                return Ok(Some(Ended::Lost("the coordinator stopped for a while".to_owned())));
+            }
+            ToClient::Welcome(_) => return Err(net::Error::Refused("a second welcome".to_owned())),
+        };
+        self.step(event, live, tell).await?;
+        Ok(None)
+    }
+
+    async fn worked(
+        &mut self,
+        outcome: Outcome,
+        live: &mut Live,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<(), net::Error> {
+        let event = match outcome {
+            Outcome::Prepared(prepared) => return self.prepared(prepared, live, tell).await,
+            Outcome::Progress { ticket, done, total } => {
+                tell(Status::Progress { ticket, done, total });
+                return live.progress(ticket, done, total).await;
+            }
+            Outcome::Trained { ticket, update: Ok(update) } => {
+                let Some(Holding::Model(version)) = self.holding.get(&ticket) else { return Ok(()) };
+                let held = Holding::Update { version: *version, update };
+                self.holding.insert(ticket, held);
+                Event::Finished { ticket }
+            }
+            Outcome::Measured { ticket, results: Ok(results) } => {
+                if !self.holding.contains_key(&ticket) {
+                    return Ok(());
+                }
+                self.holding.insert(ticket, Holding::Results(results));
+                Event::Finished { ticket }
+            }
+            Outcome::Trained { ticket, update: Err(reason) } | Outcome::Measured { ticket, results: Err(reason) } => {
+                Event::Failed { ticket, reason }
+            }
+        };
+        self.step(event, live, tell).await
+    }
+
+    async fn transferred(
+        &mut self,
+        transferred: Transferred,
+        live: &mut Live,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<(), net::Error> {
+        let event = match transferred {
+            Transferred::Fetched { offer, model: Ok(model) } => {
+                let ticket = offer.ticket;
+                let mut effects = Vec::new();
+                self.machine.step(Event::Fetched { ticket }, &mut effects);
+                // Only a machine that still wants the work asks for it; then the model is at hand.
+                let mut model = Some(model);
+                for effect in effects {
+                    if let (Effect::Work(offer), Some(model)) = (effect, model.take()) {
+                        tell(Status::Working { ticket, bytes: offer.bytes });
+                        self.work(&offer, model).await?;
+                    }
+                }
+                return Ok(());
+            }
+            Transferred::Reported { ticket, result: Ok(()) } => Event::Reported { ticket },
+            // The acknowledgement of an update comes on the control stream.
+            Transferred::Put { result: Ok(()), .. } => return Ok(()),
+            Transferred::Fetched { offer: Offer { ticket, .. }, model: Err(error) }
+            | Transferred::Put { ticket, result: Err(error) }
+            | Transferred::Reported { ticket, result: Err(error) } => {
+                if live.connection.close_reason().is_some() {
+                    // The connection broke under the transfer: the offer comes again after the reconnect.
+                    return Err(error);
+                }
+                if matches!(error, net::Error::Write(_)) {
+                    // The coordinator stopped the upload: its verdict says why.
+                    return Ok(());
+                }
+                Event::Failed { ticket, reason: error.to_string() }
+            }
+        };
+        self.step(event, live, tell).await
+    }
+
+    async fn work(&mut self, offer: &Offer, model: Parameters) -> Result<(), net::Error> {
+        let ticket = offer.ticket;
+        let cancel = Arc::new(AtomicBool::new(false));
+        self.cancels.insert(ticket, Arc::clone(&cancel));
+        self.holding.insert(ticket, Holding::Model(offer.version));
+        self.order(match ticket {
+            Ticket::Train { round, .. } => Order::Train { ticket, round, model, cancel },
+            Ticket::Evaluate { .. } => Order::Evaluate { ticket, model, cancel },
+        })
+        .await
+    }
+
+    async fn step(
+        &mut self,
+        event: Event,
+        live: &mut Live,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<(), net::Error> {
+        let mut effects = Vec::new();
+        self.machine.step(event, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Accept { ticket } => live.say(&ToCoordinator::Accept { ticket }).await?,
+                Effect::Decline { ticket, reason } => {
+                    tell(Status::Dropped { ticket, reason: reason.clone() });
+                    live.say(&ToCoordinator::Decline { ticket, reason: short_text(reason) }).await?;
+                }
+                Effect::Fetch(offer) => live.fetch(offer, self.layout.clone()),
+                Effect::Forget { ticket } => {
+                    self.holding.remove(&ticket);
+                    self.cancels.remove(&ticket);
+                }
+                Effect::Put { ticket } => self.put(ticket, live),
+                Effect::Report { ticket } => self.report(ticket, live),
+                Effect::Stop { ticket } => {
+                    if let Some(cancel) = self.cancels.get(&ticket) {
+                        cancel.store(true, Ordering::Relaxed);
+                    }
+                }
+                Effect::Work(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&self, ticket: Ticket, live: &mut Live) {
+        let Some(Holding::Update { version, update }) = self.holding.get(&ticket) else { return };
+        let header = Put {
+            ticket,
+            version: *version,
+            digest: update.update.digest(),
+            bytes: update.update.bytes().len() as u64,
+            weight: update.weight,
+            metrics: update.metrics.clone(),
+        };
+        let (connection, update) = (live.connection.clone(), update.update.clone());
+        live.transfers.spawn(async move {
+            let result = transfer::put(connection, header, update).await;
+            Transferred::Put { ticket, result }
+        });
+    }
+
+    fn report(&self, ticket: Ticket, live: &mut Live) {
+        let Some(Holding::Results(results)) = self.holding.get(&ticket) else { return };
+        let request = Request::Report { ticket, results: results.clone() };
+        let connection = live.connection.clone();
+        live.transfers.spawn(async move {
+            let result = transfer::report(connection, request).await;
+            Transferred::Reported { ticket, result }
+        });
+    }
+}
+
+/// What lives as long as the connection. Dropping it aborts reader and transfers.
+struct Live {
+    connection: Connection,
+    control: SendStream,
+    reader: JoinSet<()>,
+    outbox: mpsc::Sender<Result<ToClient, net::Error>>,
+    inbox: mpsc::Receiver<Result<ToClient, net::Error>>,
+    transfers: JoinSet<Transferred>,
+    /// Percent last said for a ticket: a message a percent is a message too many.
+    told: Option<(Ticket, u64)>,
+}
+
+impl Live {
+    fn new(connection: Connection, control: SendStream) -> Self {
+        let (outbox, inbox) = mpsc::channel(INBOX);
+        Self { connection, control, reader: JoinSet::new(), outbox, inbox, transfers: JoinSet::new(), told: None }
+    }
+
+    fn read(&mut self, mut reader: FrameReader) {
+        let outbox = self.outbox.clone();
+        self.reader.spawn(async move {
+            loop {
+                let message = match reader.next::<ToClient>().await {
+                    Ok(Some(message)) => Ok(message),
+                    Ok(None) => Err(net::Error::StreamEnded),
+                    Err(error) => Err(error),
+                };
+                let is_last = message.is_err();
+                if outbox.send(message).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn say(&mut self, message: &ToCoordinator) -> Result<(), net::Error> {
+        net::write_message(&mut self.control, message).await
+    }
+
+    async fn progress(&mut self, ticket: Ticket, done: u64, total: u64) -> Result<(), net::Error> {
+        let tenth = done * 10 / total.max(1);
+        if self.told == Some((ticket, tenth)) {
+            return Ok(());
+        }
+        self.told = Some((ticket, tenth));
+        self.say(&ToCoordinator::Progress { ticket, done, total }).await
+    }
+
+    fn fetch(&mut self, offer: Offer, layout: Option<Arc<Layout>>) {
+        let connection = self.connection.clone();
+        self.transfers.spawn(async move {
+            let model = match layout {
+                Some(layout) => transfer::fetch(connection, layout, offer.clone()).await,
+                None => Err(net::Error::Refused("an offer came before the data were ready".to_owned())),
+            };
+            Transferred::Fetched { offer, model }
+        });
+    }
+}

@@ -1,0 +1,59 @@
+//! What an agent tells the person who started it.
+
+use tributary_common::Digest;
+use tributary_common::id::Ticket;
+use tributary_common::message::Done;
+
+/// Something worth a line or a progress bar.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Status {
+    /// The coordinator acknowledged an update.
+    Acknowledged {
+        /// Which.
+        ticket: Ticket,
+        /// The update's digest.
+        digest: Digest,
+    },
+    /// Work ended without a result that counts.
+    Dropped {
+        /// Which.
+        ticket: Ticket,
+        /// Why.
+        reason: String,
+    },
+    /// The run is over.
+    Finished(Done),
+    /// `Welcome` came and the data fit.
+    Joined {
+        /// Examples for training.
+        examples: u64,
+    },
+    /// Steps done.
+    Progress {
+        /// Of which work.
+        ticket: Ticket,
+        /// Steps done.
+        done: u64,
+        /// Steps in all.
+        total: u64,
+    },
+    /// No connection; tries go on. Said once per loss of connection.
+    Retrying {
+        /// Why.
+        reason: String,
+    },
+    /// The coordinator has stopped for a while.
+    Suspended,
+    /// The data do not fit the run.
+    Unfit {
+        /// Why.
+        reason: String,
+    },
+    /// Work began.
+    Working {
+        /// Which.
+        ticket: Ticket,
+        /// Bytes of the model.
+        bytes: u64,
+    },
+}

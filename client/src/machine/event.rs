@@ -1,0 +1,55 @@
+//! What happens to a client.
+
+use tributary_common::Digest;
+use tributary_common::id::Ticket;
+use tributary_common::message::Offer;
+
+/// Something that happened, told to the machine by its shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The coordinator cancelled a piece of work.
+    Cancelled {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// Joined: the connection stands, `Welcome` came and the data fit.
+    Connected,
+    /// The connection is gone.
+    Disconnected,
+    /// The transfer of a model, an update or a result failed while the connection stands.
+    Failed {
+        /// For which work.
+        ticket: Ticket,
+        /// Why.
+        reason: String,
+    },
+    /// The model of an offer is here, whole and checked.
+    Fetched {
+        /// The offer's.
+        ticket: Ticket,
+    },
+    /// Training or measuring is done; the shell holds the result.
+    Finished {
+        /// The offer's.
+        ticket: Ticket,
+    },
+    /// The coordinator offered work.
+    Offered(Offer),
+    /// The coordinator acknowledged an update.
+    Received {
+        /// The offer's.
+        ticket: Ticket,
+        /// The digest that it acknowledges.
+        digest: Digest,
+    },
+    /// The coordinator refused an update.
+    Refused {
+        /// The offer's.
+        ticket: Ticket,
+    },
+    /// A result was handed over, which ends its work.
+    Reported {
+        /// The offer's.
+        ticket: Ticket,
+    },
+}
