@@ -5,4 +5,5 @@
 //! one's own trainer.
 
 pub mod agent;
+pub mod data;
 pub mod machine;
