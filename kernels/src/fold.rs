@@ -1,0 +1,311 @@
+//! The fold: adding one weighted update to the exact integer sum, and the bound that makes it safe.
+//!
+//! Every coordinate is scaled by a power of two, rounded to an integer with ties to even, multiplied by the
+//! update's weight and added. Integers commute, so any order, split or vector width gives the same sum; every
+//! path here therefore equals the naive `i128` loop in the tests, bit for bit.
+//!
+//! Conversions are made of additions and bit patterns instead of casts: a saturating cast does not vectorise
+//! below AVX-512DQ, and the rounding instruction is a library call on plain x86-64.
+//!
+//! Whether a block fits `i64` is not decided here: the sum tracks its own bound and asks [`max_abs_f32`] for it.
+
+/// Largest scale the fold accepts, in bits. With it a coordinate of 2^32 becomes 2^84, which [`fold_wide_f32`] holds.
+pub const SCALE_BITS_MAX: u32 = 52;
+
+/// Largest weight of one update. Rounded coordinate (2^84) times weight leaves eleven bits of `i128` for the sum.
+pub const WEIGHT_MAX: u64 = 1 << 32;
+
+/// Adding and subtracting 1.5 · 2^52 rounds every |x| ≤ 2^51 to an integer with ties to even, because the sum's
+/// last place is worth one. The same sum's bit pattern minus this one's is that integer.
+const ROUNDER: f64 = 6_755_399_441_055_744.0;
+
+/// From 2^51 on the rounder no longer applies: doubles between 2^51 and 2^52 still hold halves.
+const ROUNDER_MAX: f64 = 2_251_799_813_685_248.0;
+
+/// Adds `round_ties_even(delta[i] · 2^bits) · n` to every `acc[i]`.
+///
+/// The caller guarantees finite input, and that every product and every sum fits `i64`; it knows from the largest
+/// coordinate ([`max_abs_f32`]) and the weights so far. Input that breaks this gives a wrong sum, never a panic.
+///
+/// # Panics
+/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
+pub fn fold_f32(acc: &mut [i64], delta: &[f32], bits: u32, n: u64) {
+    fold(acc, delta, Term::new(bits, n));
+}
+
+/// [`fold_f32`] for updates in double precision.
+///
+/// # Panics
+/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
+pub fn fold_f64(acc: &mut [i64], delta: &[f64], bits: u32, n: u64) {
+    fold(acc, delta, Term::new(bits, n));
+}
+
+/// [`fold_f32`] into a widened sum: for finite coordinates up to 2^32 every product fits.
+///
+/// # Panics
+/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
+pub fn fold_wide_f32(acc: &mut [i128], delta: &[f32], bits: u32, n: u64) {
+    fold_wide(acc, delta, Term::new(bits, n));
+}
+
+/// [`fold_wide_f32`] for updates in double precision.
+///
+/// # Panics
+/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
+pub fn fold_wide_f64(acc: &mut [i128], delta: &[f64], bits: u32, n: u64) {
+    fold_wide(acc, delta, Term::new(bits, n));
+}
+
+/// The largest magnitude in `x` (0 when empty), or `None` if any value is not finite.
+#[must_use]
+pub fn max_abs_f32(x: &[f32]) -> Option<f64> {
+    // Without the sign bit, patterns order like magnitudes, and infinities and NaNs come after all finite ones.
+    let largest = x.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & (u32::MAX >> 1)));
+    let value = f32::from_bits(largest);
+    value.is_finite().then_some(f64::from(value))
+}
+
+/// [`max_abs_f32`] for double precision.
+#[must_use]
+pub fn max_abs_f64(x: &[f64]) -> Option<f64> {
+    let largest = x.iter().fold(0, |largest: u64, v| largest.max(v.to_bits() & (u64::MAX >> 1)));
+    let value = f64::from_bits(largest);
+    value.is_finite().then_some(value)
+}
+
+/// What every coordinate of one update is multiplied by, before and after rounding.
+#[derive(Clone, Copy)]
+struct Term {
+    scale: f64,
+    n: i64,
+}
+
+impl Term {
+    fn new(bits: u32, n: u64) -> Self {
+        assert!(bits <= SCALE_BITS_MAX, "scale of {bits} bits exceeds {SCALE_BITS_MAX}");
+        assert!(n <= WEIGHT_MAX, "weight {n} exceeds {WEIGHT_MAX}");
+        // Both casts are exact below 2^53.
+        Self { scale: (1_u64 << bits) as f64, n: n as i64 }
+    }
+}
+
+/// `round_ties_even(x)` for any finite x, in operations that every vector unit has.
+#[inline(always)]
+fn round_ties_even(x: f64) -> f64 {
+    let rounded = (x + ROUNDER) - ROUNDER;
+    // Halves above the rounder's range: adding 2^52 of the same sign leaves a last place of one there too.
+    let big = 4_503_599_627_370_496_f64.copysign(x);
+    let rounded_above = (x + big) - big;
+    let magnitude = x.abs();
+    if magnitude < ROUNDER_MAX {
+        rounded
+    } else if magnitude < 2.0 * ROUNDER_MAX {
+        rounded_above
+    } else {
+        x
+    }
+}
+
+/// The integer that `x` rounds to, for |x| ≤ 2^51.
+#[inline(always)]
+fn integer(x: f64) -> i64 {
+    // Two's complement arithmetic on bit patterns: the difference is small, the wrap-around is intended.
+    (x + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i64
+}
+
+/// `x` for an integral |x| < 2^63, as two halves that [`integer`] can convert.
+#[inline(always)]
+fn wide_integer(x: f64) -> i64 {
+    const HALF: f64 = 4_294_967_296.0;
+    let high = (x * (1.0 / HALF) + ROUNDER) - ROUNDER;
+    let low = x - high * HALF;
+    (integer(high) << 32).wrapping_add(integer(low))
+}
+
+#[inline(always)]
+fn fold_portable<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
+    for (sum, &d) in acc.iter_mut().zip(delta) {
+        let rounded = wide_integer(round_ties_even(d.into() * term.scale));
+        *sum = sum.wrapping_add(rounded.wrapping_mul(term.n));
+    }
+}
+
+fn fold_wide<T: Copy + Into<f64>>(acc: &mut [i128], delta: &[T], term: Term) {
+    /// 2^42: the high part of a coordinate of 2^84 is 2^42, and both parts stay far below the 2^51 of [`integer`].
+    const LOW_BITS: u32 = 42;
+    const LOW: f64 = 4_398_046_511_104.0;
+    assert_eq!(acc.len(), delta.len(), "the sum and the update must have the same length");
+    let n = i128::from(term.n);
+    for (sum, &d) in acc.iter_mut().zip(delta) {
+        let rounded = round_ties_even(d.into() * term.scale);
+        let high = (rounded * (1.0 / LOW) + ROUNDER) - ROUNDER;
+        let low = rounded - high * LOW;
+        let product = ((i128::from(integer(high)) * n) << LOW_BITS) + i128::from(integer(low)) * n;
+        *sum = sum.wrapping_add(product);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fold<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
+    assert_eq!(acc.len(), delta.len(), "the sum and the update must have the same length");
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+        #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
+        // SAFETY: the processor has both features that the callee is compiled for; it is safe code otherwise.
+        unsafe {
+            fold_avx512(acc, delta, term);
+        }
+    } else if is_x86_feature_detected!("avx2") {
+        #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
+        // SAFETY: the processor has the feature that the callee is compiled for; it is safe code otherwise.
+        unsafe {
+            fold_avx2(acc, delta, term);
+        }
+    } else {
+        fold_portable(acc, delta, term);
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fold<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
+    assert_eq!(acc.len(), delta.len(), "the sum and the update must have the same length");
+    fold_portable(acc, delta, term);
+}
+
+/// The portable loop, compiled for eight lanes with a 64-bit multiplication in hardware.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn fold_avx512<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
+    fold_portable(acc, delta, term);
+}
+
+/// The portable loop, compiled for four lanes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn fold_avx2<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
+    fold_portable(acc, delta, term);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, through the standard library's rounding and an exact cast.
+    fn naive(delta: f64, bits: u32, n: u64) -> i128 {
+        (delta * (bits as f64).exp2()).round_ties_even() as i128 * i128::from(n)
+    }
+
+    fn check_all_paths(delta: &[f64], bits: u32, n: u64) {
+        let expected: Vec<i128> = delta.iter().map(|&d| 7 + naive(d, bits, n)).collect();
+        let mut wide = vec![7_i128; delta.len()];
+        fold_wide_f64(&mut wide, delta, bits, n);
+        assert_eq!(wide, expected);
+        if expected.iter().any(|&e| i64::try_from(e).is_err()) {
+            return;
+        }
+        let expected: Vec<i64> = expected.iter().map(|&e| e as i64).collect();
+        let mut chosen = vec![7_i64; delta.len()];
+        fold_f64(&mut chosen, delta, bits, n);
+        assert_eq!(chosen, expected, "the path this processor takes");
+        let mut portable = vec![7_i64; delta.len()];
+        fold_portable(&mut portable, delta, Term::new(bits, n));
+        assert_eq!(portable, expected, "the portable path");
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            let mut avx2 = vec![7_i64; delta.len()];
+            #[expect(unsafe_code, reason = "the path is not the one chosen on newer processors")]
+            // SAFETY: the processor has the feature.
+            unsafe {
+                fold_avx2(&mut avx2, delta, Term::new(bits, n));
+            }
+            assert_eq!(avx2, expected, "the AVX2 path");
+        }
+    }
+
+    #[test]
+    fn by_hand() {
+        let mut sum = [1, 0, 0, 0, 0];
+        fold_f32(&mut sum, &[0.25, -0.25, 0.375, 0.625, -1.0], 2, 3);
+        // 0.375 · 4 = 1.5 and 0.625 · 4 = 2.5 are ties: both go to 2.
+        assert_eq!(sum, [4, -3, 6, 6, -12]);
+    }
+
+    #[test]
+    fn ties_go_to_even_on_both_sides_of_every_range() {
+        let two = |e: i32| 2_f64.powi(e);
+        let mut delta = vec![0.0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, f64::MIN_POSITIVE, 5e-324];
+        for e in [31, 32, 33, 50, 51, 52, 53, 62] {
+            for offset in [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.5] {
+                delta.push(two(e) + offset);
+                delta.push(-two(e) - offset);
+            }
+        }
+        check_all_paths(&delta, 0, 1);
+        for d in delta {
+            check_all_paths(&[d], 0, 1);
+            check_all_paths(&[d / two(40)], 40, 3);
+        }
+    }
+
+    #[test]
+    fn largest_admitted_values_fit_the_wide_sum() {
+        let mut sum = [0_i128, 0];
+        fold_wide_f32(&mut sum, &[4_294_967_296.0, -4_294_967_296.0], SCALE_BITS_MAX, WEIGHT_MAX);
+        assert_eq!(sum, [1 << 116, -(1 << 116)]);
+    }
+
+    #[test]
+    fn single_precision_equals_double() {
+        let delta: Vec<f32> = (0..1001).map(|i| (i as f32 - 500.0) * 1.234_567e-3).collect();
+        let wide: Vec<f64> = delta.iter().map(|&d| f64::from(d)).collect();
+        let (mut a, mut b) = (vec![5; delta.len()], vec![5; delta.len()]);
+        fold_f32(&mut a, &delta, 40, 600);
+        fold_f64(&mut b, &wide, 40, 600);
+        assert_eq!(a, b);
+        let (mut a, mut b) = (vec![5; delta.len()], vec![5; delta.len()]);
+        fold_wide_f32(&mut a, &delta, 52, 600);
+        fold_wide_f64(&mut b, &wide, 52, 600);
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn empty_update_and_zero_weight_change_nothing() {
+        fold_f32(&mut [], &[], 40, 1);
+        let mut sum = [9];
+        fold_f32(&mut sum, &[3.5], 40, 0);
+        assert_eq!(sum, [9]);
+    }
+
+    #[test]
+    fn largest_magnitude_ignores_sign_and_refuses_non_finite() {
+        assert_eq!(max_abs_f32(&[]), Some(0.0));
+        assert_eq!(max_abs_f32(&[1.0, -3.5, 2.0]), Some(3.5));
+        assert_eq!(max_abs_f32(&[-f32::MAX]), Some(f64::from(f32::MAX)));
+        assert_eq!(max_abs_f64(&[-0.0, 5e-324]), Some(5e-324));
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = vec![1.0; 37];
+            x[35] = bad;
+            assert_eq!(max_abs_f32(&x), None);
+            let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+            assert_eq!(max_abs_f64(&x), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_equals_the_naive_sum(
+            magnitudes in prop::collection::vec((-1.0_f64..1.0, -60_i32..33), 0..70),
+            bits in 0_u32..=52,
+            n in 0_u64..=WEIGHT_MAX,
+        ) {
+            let delta: Vec<f64> = magnitudes.iter().map(|&(m, e)| m * 2_f64.powi(e)).collect();
+            check_all_paths(&delta, bits, n);
+            check_all_paths(&delta, bits, n & 0xff);
+            // Without the heavy tail the narrow paths are reached as well.
+            let light: Vec<f64> = delta.iter().map(|d| d % 1.0).collect();
+            check_all_paths(&light, bits.min(40), n & 0xffff);
+        }
+    }
+}
