@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The coordinator, in reading order: who is chosen (select), what a round is (round), how updates are combined
+//! (aggregate, optimize), where it is kept (store), and the shell that serves clients (server).
+//!
+//! Deliberately not here: training, data, and any tensor library. The coordinator moves bytes and adds integers.
+
+pub mod round;
+pub mod select;

@@ -1,0 +1,61 @@
+//! What is made durable, in the order in which it happened; replaying the rows restores the machine.
+
+use serde::{Deserialize, Serialize};
+use tributary_common::Digest;
+use tributary_common::id::{ClientId, RunId, Ticket, Version};
+
+/// One row of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "row")]
+pub enum Row {
+    /// A version is built and stored.
+    ModelCommitted {
+        /// The round's.
+        ticket: Ticket,
+        /// The version.
+        version: Version,
+        /// Its digest.
+        digest: Digest,
+        /// Sum of the weights that count.
+        weight: u64,
+    },
+    /// An attempt is over without a version.
+    RoundAborted {
+        /// The round's.
+        ticket: Ticket,
+        /// What was missing, for people.
+        missing: String,
+    },
+    /// No further update counts for this round.
+    RoundClosing {
+        /// The round's.
+        ticket: Ticket,
+    },
+    /// A cohort was chosen.
+    RoundOpened {
+        /// The round's.
+        ticket: Ticket,
+        /// The clients, in order of slots.
+        cohort: Vec<ClientId>,
+    },
+    /// First.
+    RunCreated {
+        /// The run.
+        run: RunId,
+        /// Digest of the configuration.
+        config: Digest,
+        /// Digest of the initial model.
+        model: Digest,
+    },
+    /// An update will count.
+    UpdateAccepted {
+        /// The round's.
+        ticket: Ticket,
+        /// Whose.
+        client: ClientId,
+        /// Its integer weight.
+        weight: u64,
+        /// Its digest.
+        digest: Digest,
+    },
+}

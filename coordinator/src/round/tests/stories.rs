@@ -1,0 +1,330 @@
+//! Stories of rounds: every effect is named, in order.
+
+use std::time::Duration;
+
+use tributary_common::Digest;
+use tributary_common::id::{Slot as SlotId, Ticket, Version};
+use tributary_common::identity::Role;
+use tributary_common::time::Time;
+
+use super::super::{
+    ATTEMPTS_MAX, Effect, Evaluation, Event, Fate, Loss, Machine, Phase, Reason, Report, Roster, Row, Slot, WEIGHT_MAX,
+};
+use super::{DEADLINE, Story, client, created, joined, settings, ticket};
+
+fn offer(index: usize, ticket: Ticket, version: u64, left: Duration) -> Effect {
+    let slot = SlotId(u32::try_from(index).unwrap());
+    Effect::Offer { client: client(index), ticket, slot, version: Version(version), left }
+}
+
+fn digest(index: usize) -> Digest {
+    Digest([u8::try_from(index).unwrap(); 32])
+}
+
+fn staged(index: usize, ticket: Ticket) -> Event {
+    Event::Staged { client: client(index), ticket, weight: 10, digest: digest(index) }
+}
+
+fn accepted_row(index: usize, ticket: Ticket) -> Row {
+    Row::UpdateAccepted { ticket, client: client(index), weight: 10, digest: digest(index) }
+}
+
+fn fold_and_receipt(index: usize, ticket: Ticket) -> [Effect; 2] {
+    let (client, digest) = (client(index), digest(index));
+    [Effect::Fold { client: client.clone(), ticket, weight: 10 }, Effect::Receipt { client, ticket, digest }]
+}
+
+fn folded(index: usize) -> Slot {
+    Slot::Folded { weight: 10, digest: digest(index) }
+}
+
+/// A round of clients 0 and 1 whose offers are out; the next row has number 2.
+fn open(rounds: u64, quorum: usize) -> Story {
+    let mut story = Story::new(settings(rounds, 2, quorum));
+    story.check(Event::Appended { sequence: 0 }, &[Effect::Publish(Report::Waiting { joined: 0, needed: 2 })]);
+    story.check(joined(0), &[Effect::Publish(Report::Waiting { joined: 1, needed: 2 })]);
+    let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0), client(1)] };
+    story.check(joined(1), &[Effect::Append { sequence: 1, row }]);
+    story.check(
+        Event::Appended { sequence: 1 },
+        &[offer(0, ticket(1, 0), 0, DEADLINE), offer(1, ticket(1, 0), 0, DEADLINE)],
+    );
+    story
+}
+
+fn fate(index: usize, slot: Slot, ended: Time) -> Fate {
+    Fate { client: client(index), slot, ended }
+}
+
+#[test]
+fn a_round_goes_from_offers_to_a_commit_in_the_order_of_durability() {
+    let mut story = open(1, 2);
+    let t = ticket(1, 0);
+    story.check(Event::TaskAccepted { client: client(0), ticket: t }, &[]);
+    story.check(staged(0, t), &[Effect::Append { sequence: 2, row: accepted_row(0, t) }]);
+    // The second arrives before the first is durable: no receipt leaves yet.
+    story.check(staged(1, t), &[Effect::Append { sequence: 3, row: accepted_row(1, t) }]);
+    story.check(Event::Appended { sequence: 2 }, &fold_and_receipt(0, t));
+    let [fold, receipt] = fold_and_receipt(1, t);
+    let fates = vec![fate(0, folded(0), Time::ZERO), fate(1, folded(1), Time::ZERO)];
+    story.check(
+        Event::Appended { sequence: 3 },
+        &[
+            fold,
+            receipt,
+            Effect::Publish(Report::Closed { ticket: t, opened: Time::ZERO, fates }),
+            Effect::Append { sequence: 4, row: Row::RoundClosing { ticket: t } },
+        ],
+    );
+    story.check(Event::Appended { sequence: 4 }, &[Effect::Close { ticket: t }]);
+    story.check(Event::Closed { ticket: t }, &[Effect::Commit { ticket: t, version: Version(1), weight: 20 }]);
+    let row = Row::ModelCommitted { ticket: t, version: Version(1), digest: digest(9), weight: 20 };
+    let committed = Event::Committed { version: Version(1), digest: digest(9) };
+    story.check(committed.clone(), &[Effect::Append { sequence: 5, row }]);
+    story.check(committed, &[]);
+    story.check(
+        Event::Appended { sequence: 5 },
+        &[
+            Effect::Publish(Report::Finished {
+                ticket: t,
+                version: Version(1),
+                clients: 2,
+                weight: 20,
+                digest: digest(9),
+                opened: Time::ZERO,
+                committed: Time::ZERO,
+            }),
+            Effect::Stop { reason: Reason::Rounds },
+        ],
+    );
+    story.check(joined(3), &[]);
+}
+
+#[test]
+fn late_update_of_an_abandoned_attempt_is_discarded() {
+    let mut story = open(1, 2);
+    let t = ticket(1, 0);
+    story.check(staged(0, t), &[Effect::Append { sequence: 2, row: accepted_row(0, t) }]);
+    story.check(Event::Appended { sequence: 2 }, &fold_and_receipt(0, t));
+    story.now = Time::ZERO + DEADLINE;
+    let reason = "the deadline is over".to_owned();
+    let fates = vec![fate(0, folded(0), Time::ZERO), fate(1, Slot::Lost(Loss::Late), story.now)];
+    let missing = "1 of 2 updates came, 2 are needed; 0 declined, 1 lost".to_owned();
+    story.check(
+        Event::Wake,
+        &[
+            Effect::Cancel { client: client(1), ticket: t, reason },
+            Effect::Publish(Report::Closed { ticket: t, opened: Time::ZERO, fates }),
+            Effect::Append { sequence: 3, row: Row::RoundAborted { ticket: t, missing: missing.clone() } },
+        ],
+    );
+    story.check(
+        Event::Appended { sequence: 3 },
+        &[Effect::Drop { ticket: t }, Effect::Publish(Report::Aborted { ticket: t, missing })],
+    );
+    assert_eq!(story.machine.wake_at(), Some(story.now + Duration::from_secs(1)));
+    story.now = story.now + Duration::from_secs(1);
+    let row = Row::RoundOpened { ticket: ticket(1, 1), cohort: vec![client(0), client(1)] };
+    story.check(Event::Wake, &[Effect::Append { sequence: 4, row }]);
+    story.check(
+        Event::Appended { sequence: 4 },
+        &[offer(0, ticket(1, 1), 0, DEADLINE), offer(1, ticket(1, 1), 0, DEADLINE)],
+    );
+    let reason = "it belongs to no open round".to_owned();
+    story.check(staged(1, t), &[Effect::Discard { client: client(1), ticket: t, reason }]);
+}
+
+#[test]
+fn a_run_gives_up_after_its_attempts_and_says_what_was_missing() {
+    let mut story = open(1, 2);
+    for attempt in 0..ATTEMPTS_MAX {
+        let t = ticket(1, attempt);
+        for index in 0..2 {
+            story.step(Event::TaskDeclined { client: client(index), ticket: t, reason: "no disk".into() });
+        }
+        let effects = story.step(Event::Appended { sequence: story.machine.next_sequence - 1 });
+        if attempt + 1 == ATTEMPTS_MAX {
+            let Some(Effect::Stop { reason: Reason::QuorumMissed { missing } }) = effects.last() else {
+                panic!("{effects:?}")
+            };
+            assert_eq!(missing, "0 of 2 updates came, 2 are needed; 2 declined, 0 lost; client-000: no disk");
+            return;
+        }
+        story.now = story.machine.wake_at().unwrap();
+        story.step(Event::Wake);
+        story.step(Event::Appended { sequence: story.machine.next_sequence - 1 });
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_keeps_its_slot() {
+    let mut story = open(1, 2);
+    let t = ticket(1, 0);
+    story.check(Event::TaskAccepted { client: client(0), ticket: t }, &[]);
+    story.check(Event::Left { client: client(0) }, &[]);
+    story.now = Time::ZERO + Duration::from_secs(4);
+    // It comes back without anything: the same offer again, with the time that is left.
+    story.check(joined(0), &[offer(0, t, 0, Duration::from_secs(6))]);
+    story.check(Event::Left { client: client(0) }, &[]);
+    // It comes back with its update: it will give it, no offer is needed.
+    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(t) };
+    story.check(holding, &[]);
+    story.check(staged(0, t), &[Effect::Append { sequence: 2, row: accepted_row(0, t) }]);
+}
+
+#[test]
+fn the_same_update_again_gets_its_receipt_again_and_another_is_a_conflict() {
+    let mut story = open(1, 2);
+    let t = ticket(1, 0);
+    story.check(staged(0, t), &[Effect::Append { sequence: 2, row: accepted_row(0, t) }]);
+    story.check(staged(0, t), &[]);
+    story.check(Event::Appended { sequence: 2 }, &fold_and_receipt(0, t));
+    let [_, receipt] = fold_and_receipt(0, t);
+    story.check(staged(0, t), &[receipt]);
+    let reason = "another update of this client for the same work was accepted already".to_owned();
+    let other = Event::Staged { client: client(0), ticket: t, weight: 10, digest: digest(7) };
+    story.check(other, &[Effect::Discard { client: client(0), ticket: t, reason }]);
+    assert!(!story.machine.expects(&client(5), t) && story.machine.expects(&client(1), t));
+}
+
+#[test]
+fn refused_updates_and_absurd_weights_lose_their_slot_and_leave_the_round_unharmed() {
+    let mut story = open(1, 1);
+    let t = ticket(1, 0);
+    let reason = format!("a weight of 0 is outside 1 to {WEIGHT_MAX}");
+    let absurd = Event::Staged { client: client(0), ticket: t, weight: 0, digest: digest(0) };
+    story.check(absurd, &[Effect::Discard { client: client(0), ticket: t, reason }]);
+    story.check(staged(1, t), &[Effect::Append { sequence: 2, row: accepted_row(1, t) }]);
+    let effects = story.step(Event::Appended { sequence: 2 });
+    assert!(effects.contains(&Effect::Append { sequence: 3, row: Row::RoundClosing { ticket: t } }), "{effects:?}");
+}
+
+#[test]
+fn central_evaluation_overlaps_the_next_round_and_its_line_waits() {
+    let mut settings = settings(2, 1, 1);
+    settings.evaluate = Some(Evaluation { every: 1, clients: false, central: true, deadline: Duration::from_secs(5) });
+    let mut story = Story::new(settings);
+    let evaluator: tributary_common::id::ClientId = "judge".parse().unwrap();
+    story.step(Event::Appended { sequence: 0 });
+    story.step(Event::Joined { client: evaluator.clone(), role: Role::Evaluator, holding: None });
+    story.step(joined(0));
+    story.step(Event::Appended { sequence: 1 });
+    story.step(staged(0, ticket(1, 0)));
+    story.step(Event::Appended { sequence: 2 });
+    story.step(Event::Appended { sequence: 3 });
+    story.step(Event::Closed { ticket: ticket(1, 0) });
+    story.step(Event::Committed { version: Version(1), digest: digest(9) });
+    let measure = Ticket::Evaluate { version: Version(1) };
+    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)] };
+    story.check(
+        Event::Appended { sequence: 4 },
+        &[
+            Effect::Offer {
+                client: evaluator.clone(),
+                ticket: measure,
+                slot: SlotId(0),
+                version: Version(1),
+                left: Duration::from_secs(5),
+            },
+            Effect::Append { sequence: 5, row },
+        ],
+    );
+    let effects = story.step(Event::Evaluated { client: evaluator, ticket: measure });
+    assert!(matches!(effects[..], [Effect::Publish(Report::Finished { version: Version(1), .. })]), "{effects:?}");
+}
+
+#[test]
+fn evaluation_by_clients_comes_before_the_next_offer_and_gives_up_at_its_deadline() {
+    let mut settings = settings(2, 1, 1);
+    settings.evaluate = Some(Evaluation { every: 1, clients: true, central: false, deadline: Duration::from_secs(5) });
+    let mut story = Story::new(settings);
+    story.step(Event::Appended { sequence: 0 });
+    story.step(joined(0));
+    story.step(Event::Appended { sequence: 1 });
+    story.step(staged(0, ticket(1, 0)));
+    story.step(Event::Appended { sequence: 2 });
+    story.step(Event::Appended { sequence: 3 });
+    story.step(Event::Closed { ticket: ticket(1, 0) });
+    story.step(Event::Committed { version: Version(1), digest: digest(9) });
+    let measure = Ticket::Evaluate { version: Version(1) };
+    story.check(Event::Appended { sequence: 4 }, &[offer(0, measure, 1, Duration::from_secs(5))]);
+    story.now = story.machine.wake_at().unwrap();
+    let effects = story.step(Event::Wake);
+    assert!(
+        matches!(
+            &effects[..],
+            [
+                Effect::Cancel { .. },
+                Effect::Publish(Report::Finished { .. }),
+                Effect::Append { row: Row::RoundOpened { .. }, .. }
+            ]
+        ),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn a_reached_target_ends_the_run() {
+    let mut settings = settings(9, 1, 1);
+    settings.has_target = true;
+    settings.evaluate = Some(Evaluation { every: 1, clients: true, central: false, deadline: Duration::from_secs(5) });
+    let mut story = Story::new(settings);
+    for event in [
+        Event::Appended { sequence: 0 },
+        joined(0),
+        Event::Appended { sequence: 1 },
+        staged(0, ticket(1, 0)),
+        Event::Appended { sequence: 2 },
+        Event::Appended { sequence: 3 },
+        Event::Closed { ticket: ticket(1, 0) },
+        Event::Committed { version: Version(1), digest: digest(9) },
+        Event::Appended { sequence: 4 },
+        Event::TargetReached,
+    ] {
+        story.step(event);
+    }
+    let ticket = Ticket::Evaluate { version: Version(1) };
+    let effects = story.step(Event::Evaluated { client: client(0), ticket });
+    assert_eq!(effects.last(), Some(&Effect::Stop { reason: Reason::Target }));
+}
+
+#[test]
+fn a_stop_suspends_and_a_broken_store_stops() {
+    let mut story = open(1, 2);
+    story.check(Event::StopAsked, &[Effect::Stop { reason: Reason::Suspended }]);
+    story.check(staged(0, ticket(1, 0)), &[]);
+    assert!(matches!(story.machine.phase(), Phase::Done { .. }));
+    let mut story = open(1, 2);
+    let reason = "disk full".to_owned();
+    let failed = Event::StoreFailed { reason: reason.clone() };
+    story.check(failed, &[Effect::Stop { reason: Reason::StoreFailed { reason } }]);
+}
+
+#[test]
+fn a_resumed_machine_opens_the_unfinished_round_again() {
+    let rows = [
+        created(),
+        Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0)] },
+        Row::ModelCommitted { ticket: ticket(1, 0), version: Version(1), digest: digest(9), weight: 10 },
+        Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)] },
+        Row::RoundAborted { ticket: ticket(2, 0), missing: String::new() },
+        Row::RoundOpened { ticket: ticket(2, 1), cohort: vec![client(0)] },
+        Row::UpdateAccepted { ticket: ticket(2, 1), client: client(0), weight: 10, digest: digest(0) },
+    ];
+    let machine = Machine::resume(settings(2, 1, 1), Roster::empty(), &rows);
+    let mut story = Story { machine, now: Time::ZERO };
+    assert_eq!(story.machine.version(), Version(1));
+    let row = Row::RoundOpened { ticket: ticket(2, 1), cohort: vec![client(0)] };
+    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(ticket(1, 0)) };
+    story.check(
+        holding,
+        &[
+            Effect::Cancel {
+                client: client(0),
+                ticket: ticket(1, 0),
+                reason: "this work is over, version 1 is committed".into(),
+            },
+            Effect::Append { sequence: 7, row },
+        ],
+    );
+}
