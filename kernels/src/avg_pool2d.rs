@@ -1,0 +1,112 @@
+//! Average pooling over `[planes, height, width]`; padding counts as zeros, as PyTorch does by default.
+
+use crate::real::Real;
+use crate::window::Window;
+
+/// The layer's shape for one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvgPool2d {
+    /// Images times channels.
+    pub planes: usize,
+    /// Height and width of a plane.
+    pub input: [usize; 2],
+    /// How the window moves, vertically and horizontally.
+    pub window: [Window; 2],
+}
+
+impl AvgPool2d {
+    /// Height and width of a result, or `None` if the window does not fit.
+    #[must_use]
+    pub fn output(self) -> Option<[usize; 2]> {
+        Some([self.window[0].output(self.input[0])?, self.window[1].output(self.input[1])?])
+    }
+
+    fn assert_lengths(self, input: usize, output: usize) -> [usize; 2] {
+        let size = self.output().expect("the window fits: the caller's shape came from a checked model");
+        assert_eq!(input, self.planes * self.input[0] * self.input[1], "input of {self:?}");
+        assert_eq!(output, self.planes * size[0] * size[1], "output of {self:?}");
+        size
+    }
+
+    /// Calls `each(output, input)` with the indices of every pair that a window connects.
+    fn pairs(self, [out_height, out_width]: [usize; 2], mut each: impl FnMut(usize, usize)) {
+        let [height, width] = self.input;
+        let [vertical, horizontal] = self.window;
+        for plane in 0..self.planes {
+            for ky in 0..vertical.kernel {
+                let (top, bottom) = vertical.inside(ky, height, out_height);
+                for kx in 0..horizontal.kernel {
+                    let (left, right) = horizontal.inside(kx, width, out_width);
+                    for y in top..bottom {
+                        let line = (plane * height + vertical.position(y, ky)) * width;
+                        for x in left..right {
+                            each((plane * out_height + y) * out_width + x, line + horizontal.position(x, kx));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn share<T: Real>(self) -> T {
+        T::from_f64(1.0 / (self.window[0].kernel * self.window[1].kernel) as f64)
+    }
+}
+
+/// Writes the means to `y`.
+///
+/// # Panics
+/// If the window does not fit or a length differs from the shape.
+pub fn forward<T: Real>(shape: AvgPool2d, x: &[T], y: &mut [T]) {
+    let size = shape.assert_lengths(x.len(), y.len());
+    y.fill(T::ZERO);
+    shape.pairs(size, |output, input| y[output] += x[input]);
+    let share = shape.share();
+    y.iter_mut().for_each(|y| *y *= share);
+}
+
+/// Writes `dx`: every output's gradient spread evenly over its window.
+///
+/// # Panics
+/// If the window does not fit or a length differs from the shape.
+pub fn backward<T: Real>(shape: AvgPool2d, dy: &[T], dx: &mut [T]) {
+    let size = shape.assert_lengths(dx.len(), dy.len());
+    dx.fill(T::ZERO);
+    let share = shape.share();
+    shape.pairs(size, |output, input| dx[input] += dy[output] * share);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finite_difference::{assert_close, dot, gradient, values};
+
+    fn run(shape: AvgPool2d, x: &[f64]) -> Vec<f64> {
+        let [height, width] = shape.output().unwrap();
+        let mut y = vec![f64::NAN; shape.planes * height * width];
+        forward(shape, x, &mut y);
+        y
+    }
+
+    #[test]
+    fn padding_counts_as_zeros() {
+        let window = [Window { kernel: 2, stride: 2, padding: 1, dilation: 1 }; 2];
+        let y = run(AvgPool2d { planes: 1, input: [2, 2], window }, &[4.0, 8.0, 12.0, 16.0]);
+        assert_close(&y, &[1.0, 2.0, 3.0, 4.0], 1e-15);
+    }
+
+    #[test]
+    fn gradient_agrees_with_differences() {
+        for (planes, input, kernel, stride, padding) in
+            [(2, [4, 6], 2, 2, 0), (3, [5, 7], 3, 1, 1), (1, [7, 4], 2, 3, 1), (0, [4, 4], 2, 2, 0)]
+        {
+            let window = [Window { kernel, stride, padding, dilation: 1 }; 2];
+            let shape = AvgPool2d { planes, input, window };
+            let x = values(5, planes * input[0] * input[1]);
+            let c = values(6, run(shape, &x).len());
+            let mut dx = vec![f64::NAN; x.len()];
+            backward(shape, &c, &mut dx);
+            assert_close(&dx, &gradient(&x, |x| dot(&run(shape, x), &c)), 1e-8);
+        }
+    }
+}
