@@ -1,5 +1,6 @@
 //! Some neighbouring coordinates and the proof that they cannot overflow.
 
+use super::quotient::{EXACT_MAX, quotient};
 use super::{Value, Weight};
 
 /// A bound up to which a block sums in i64.
@@ -50,6 +51,31 @@ impl Block {
         match &mut self.lanes {
             Lanes::Narrow(lanes) => T::fold(&mut lanes[at..at + values.len()], values, bits, n.get()),
             Lanes::Wide(lanes) => T::fold_wide(&mut lanes[at..at + values.len()], values, bits, n.get()),
+        }
+    }
+
+    /// Writes the coordinates from `from` on, divided by `weight` and correctly rounded, times `unit` (a power of two, so
+    /// exact: no quotient is smaller than 2^-52 unless it is 0).
+    pub(super) fn means_into(&self, from: usize, out: &mut [f64], weight: u64, unit: f64) {
+        match &self.lanes {
+            Lanes::Narrow(lanes) if self.bound <= EXACT_MAX => {
+                // Sum and weight are exact in a double, so one division rounds once: the common case, in a loop without
+                // branches.
+                #[expect(clippy::cast_precision_loss, reason = "both are at most 2^53")]
+                for (out, &lane) in out.iter_mut().zip(&lanes[from..]) {
+                    *out = lane as f64 / weight as f64 * unit;
+                }
+            }
+            Lanes::Narrow(lanes) => {
+                for (out, &lane) in out.iter_mut().zip(&lanes[from..]) {
+                    *out = quotient(lane.into(), weight) * unit;
+                }
+            }
+            Lanes::Wide(lanes) => {
+                for (out, &lane) in out.iter_mut().zip(&lanes[from..]) {
+                    *out = quotient(lane, weight) * unit;
+                }
+            }
         }
     }
 
