@@ -7,3 +7,4 @@
 pub mod agent;
 pub mod data;
 pub mod machine;
+pub mod partition;

@@ -1,6 +1,6 @@
 //! `csv:FILE`: a table with a header, numbers, and one column to predict.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -22,14 +22,14 @@ pub(super) const ROW: SourceRow = SourceRow {
 /// What stands for a value that nobody knows.
 const MISSING: [&str; 7] = ["", "?", "n/a", "na", "nan", "none", "null"];
 
-fn load(file: &Path, input: &Input) -> Result<Loaded, Error> {
+fn load(file: &Path, input: &Input, group: Option<&str>) -> Result<Loaded, Error> {
     let bytes = open(file).map_err(|source| Error::FileUnreadable { file: file.to_owned(), source })?;
     let bytes = bytes.take(FILE_BYTES_MAX + 1);
     // Rows of other lengths are refused here rather than by the reader, so that the message can name the line's column.
     let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(bytes);
     let header = reader.headers().map_err(|error| unparsable(file, error))?.clone();
-    let columns = Columns::of(file, &header, input)?;
-    let mut table = Table { file, columns, input, values: Vec::new(), labels: Vec::new() };
+    let columns = Columns::of(file, &header, input, group)?;
+    let mut table = Table { file, columns, input, values: Vec::new(), labels: Vec::new(), groups: Groups::default() };
     let mut record = StringRecord::new();
     while reader.read_record(&mut record).map_err(|error| unparsable(file, error))? {
         table.push(&record)?;
@@ -89,10 +89,11 @@ struct Columns {
     names: Vec<String>,
     label: usize,
     values: Vec<usize>,
+    group: Option<usize>,
 }
 
 impl Columns {
-    fn of(file: &Path, header: &StringRecord, input: &Input) -> Result<Self, Error> {
+    fn of(file: &Path, header: &StringRecord, input: &Input, group: Option<&str>) -> Result<Self, Error> {
         let broken = |problem: String, hint: String| Error::FileBroken { file: file.to_owned(), problem, hint };
         let names: Vec<String> = header.iter().map(str::to_owned).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -120,6 +121,7 @@ impl Columns {
             None => names.len() - 1,
         };
         let dropped = input.drop.iter().map(|name| find(name, "input.drop")).collect::<Result<BTreeSet<_>, _>>()?;
+        let group = group.map(|name| find(name, "data.partition.column")).transpose()?;
         let values: Vec<usize> = (0..names.len()).filter(|at| *at != label && !dropped.contains(at)).collect();
         if values.len() != input.values() {
             let listed: Vec<_> = values.iter().take(20).map(|&at| known[at]).collect();
@@ -136,7 +138,7 @@ impl Columns {
                 hint: "change `input.shape`, or leave columns out with `input.drop`".to_owned(),
             });
         }
-        Ok(Self { names, label, values })
+        Ok(Self { names, label, values, group })
     }
 }
 
@@ -147,6 +149,36 @@ struct Table<'a> {
     input: &'a Input,
     values: Vec<f32>,
     labels: Vec<f64>,
+    groups: Groups,
+}
+
+/// The values of one column, numbered as they came.
+#[derive(Default)]
+struct Groups {
+    names: HashMap<String, u32>,
+    of: Vec<u32>,
+}
+
+impl Groups {
+    fn push(&mut self, name: &str) {
+        let next = u32::try_from(self.names.len()).expect("not more groups than EXAMPLES_MAX rows");
+        let group = self.names.get(name).copied().unwrap_or_else(|| {
+            self.names.insert(name.to_owned(), next);
+            next
+        });
+        self.of.push(group);
+    }
+
+    /// The group of each row, numbered in the order of the names' bytes.
+    fn sorted(self) -> Vec<u32> {
+        let mut names: Vec<(String, u32)> = self.names.into_iter().collect();
+        names.sort_unstable();
+        let mut numbers = vec![0; names.len()];
+        for (number, (_, came)) in (0..).zip(&names) {
+            numbers[*came as usize] = number;
+        }
+        self.of.into_iter().map(|came| numbers[came as usize]).collect()
+    }
 }
 
 impl Table<'_> {
@@ -171,6 +203,12 @@ impl Table<'_> {
         }
         let label = self.label(record)?;
         self.labels.push(label);
+        if let Some(at) = self.columns.group {
+            if is_missing(&record[at]) {
+                return Err(self.wrong(record, at, "the value is missing", "name the group of every row"));
+            }
+            self.groups.push(&record[at]);
+        }
         Ok(())
     }
 
@@ -231,10 +269,11 @@ impl Table<'_> {
         } else {
             Labels::Targets(self.labels)
         };
-        let Columns { mut names, values, .. } = self.columns;
+        let Columns { mut names, values, group, .. } = self.columns;
         let names = values.iter().map(|&at| std::mem::take(&mut names[at])).collect();
         let what = format!("`{}`", self.file.display());
         let train = Dataset::new(&what, self.input, Features::Reals(self.values), labels, names)?;
+        let train = if group.is_some() { train.grouped(self.groups.sorted()) } else { train };
         Ok(Loaded { train, test: None })
     }
 }
@@ -252,7 +291,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("table.csv");
         std::fs::write(&file, text).unwrap();
-        let result = load(&file, &input(options)).map(|loaded| loaded.train);
+        let result = load(&file, &input(options), None).map(|loaded| loaded.train);
         result.map_err(|error| (error.to_string(), error.hint().unwrap()))
     }
 
@@ -322,8 +361,23 @@ mod tests {
             let (error, found) = read(text, options).unwrap_err();
             assert!(error.contains(problem) && found.contains(hint), "{error}: {found}");
         }
-        let error = load(Path::new("/nowhere/x.csv"), &input("shape = [1]")).unwrap_err();
+        let error = load(Path::new("/nowhere/x.csv"), &input("shape = [1]"), None).unwrap_err();
         assert_eq!(error.to_string(), "could not read data file `/nowhere/x.csv`");
+    }
+
+    #[test]
+    fn rows_are_grouped_by_a_column_in_the_order_of_its_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sites.csv");
+        let load = |text: &str, column| {
+            std::fs::write(&file, text).unwrap();
+            load(&file, &input("shape = [1]\ndrop = ['site']"), Some(column)).map_err(|error| error.to_string())
+        };
+        let set = load("site,a,y\nwest,1,1\neast,2,2\nwest,3,3\n", "site").unwrap().train;
+        assert_eq!(set.groups().unwrap(), [1, 0, 1]);
+        assert_eq!(set.select(&[1, 2]).groups().unwrap(), [0, 1]);
+        assert!(load("site,a,y\n,1,1\n", "site").unwrap_err().contains("line 2, column `site`: the value is missing"));
+        assert!(load("site,a,y\nx,1,1\n", "sites").unwrap_err().contains("it has no column `sites`"));
     }
 
     #[test]
@@ -331,7 +385,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("latin.csv");
         std::fs::write(&file, b"a,y\n1,2\n\xe9,1\n").unwrap();
-        let error = load(&file, &input("shape = [1]")).unwrap_err().to_string();
+        let error = load(&file, &input("shape = [1]"), None).unwrap_err().to_string();
         assert!(error.contains("line 3: it is not UTF-8 text"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tributary_common::model::Input;
+use tributary_common::model::{Classes, Input};
 
 use super::scale::{Real, Scale};
 use super::{EXAMPLES_MAX, Error};
@@ -51,6 +51,9 @@ pub struct Dataset {
     features: Features,
     labels: Labels,
     columns: Vec<String>,
+    /// Which value of a column each example has, where one was asked for.
+    groups: Option<Vec<u32>>,
+    n_classes: usize,
     single: Scale<f32>,
     double: Scale<f64>,
 }
@@ -102,8 +105,17 @@ impl Dataset {
                 ));
             }
         }
+        let n_classes = input.classes.as_ref().map_or(0, Classes::count);
+        let (what, shape) = (what.to_owned(), input.shape.clone());
         let (single, double) = (Scale::of(input), Scale::of(input));
-        Ok(Self { what: what.to_owned(), shape: input.shape.clone(), features, labels, columns, single, double })
+        Ok(Self { what, shape, features, labels, columns, groups: None, n_classes, single, double })
+    }
+
+    /// The same examples, each with the group it belongs to.
+    pub(super) fn grouped(mut self, groups: Vec<u32>) -> Self {
+        assert_eq!(groups.len(), self.len(), "every example has its group");
+        self.groups = Some(groups);
+        self
     }
 
     /// The source, for messages.
@@ -155,6 +167,19 @@ impl Dataset {
             Labels::Classes(labels) => Some(labels),
             Labels::Targets(_) => None,
         }
+    }
+
+    /// Number of classes of the run; 0 for regression.
+    #[must_use]
+    pub const fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    /// The group of each example: values of one column of a table, numbered in the order of their bytes; none where no
+    /// column was asked for.
+    #[must_use]
+    pub fn groups(&self) -> Option<&[u32]> {
+        self.groups.as_deref()
     }
 
     /// The targets of all examples; none for classification.
@@ -211,6 +236,8 @@ impl Dataset {
             features,
             labels,
             columns: self.columns.clone(),
+            groups: self.groups.as_ref().map(|groups| rows().map(|row| groups[row]).collect()),
+            n_classes: self.n_classes,
             single: self.single.clone(),
             double: self.double.clone(),
         }

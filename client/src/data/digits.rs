@@ -18,7 +18,7 @@ pub(super) const ROW: SourceRow = SourceRow {
 /// See `README.md` beside it for where it comes from and its licence.
 const FILE: &[u8] = include_bytes!("digits.csv.gz");
 
-fn load(_: &Path, input: &Input) -> Result<Loaded, Error> {
+fn load(_: &Path, input: &Input, _: Option<&str>) -> Result<Loaded, Error> {
     let mut text = String::new();
     GzDecoder::new(FILE).read_to_string(&mut text).expect("the built-in file is whole: a test reads it");
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn digits_split_into_the_documented_rows() {
         let input = input("shape = [64]\ndivide = 16\nclasses = 10");
-        let loaded = Source::parse("digits").unwrap().load(Path::new(""), &input).unwrap();
+        let loaded = Source::parse("digits").unwrap().load(Path::new(""), &input, None).unwrap();
         let all = loaded.train.clone();
         let (train, test) = loaded.split(TestRows::Every(5)).unwrap();
         let test = test.unwrap();
@@ -55,10 +55,10 @@ mod tests {
 
     #[test]
     fn digits_that_do_not_fit_are_refused() {
-        let load = |text| load(Path::new(""), &input(text)).unwrap_err().to_string();
+        let load = |text| load(Path::new(""), &input(text), None).unwrap_err().to_string();
         assert!(load("shape = [784]\nclasses = 10").contains("an example has 64 values"));
         assert!(load("shape = [8, 8]\nclasses = 9").contains("is not below 9"));
-        let loaded = super::load(Path::new(""), &input("shape = [1, 8, 8]\nclasses = 10")).unwrap();
+        let loaded = super::load(Path::new(""), &input("shape = [1, 8, 8]\nclasses = 10"), None).unwrap();
         assert!(loaded.split(TestRows::Source).unwrap_err().hint().is_some());
     }
 }

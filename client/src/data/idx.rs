@@ -27,7 +27,7 @@ const DIMENSIONS_MAX: u8 = 4;
 
 const HINT: &str = "copy or download the file again";
 
-fn load(folder: &Path, input: &Input) -> Result<Loaded, Error> {
+fn load(folder: &Path, input: &Input, _: Option<&str>) -> Result<Loaded, Error> {
     let train = pair(folder, "train", input)?.ok_or_else(|| Error::FileUnreadable {
         file: folder.join("train-images-idx3-ubyte"),
         source: std::io::ErrorKind::NotFound.into(),
@@ -166,7 +166,7 @@ mod tests {
         for (name, bytes) in files {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
-        load(folder.path(), &input("shape = [2, 2]\nclasses = 3")).map_err(|error| {
+        load(folder.path(), &input("shape = [2, 2]\nclasses = 3"), None).map_err(|error| {
             assert!(error.hint().is_some());
             error.to_string()
         })

@@ -12,7 +12,7 @@ mod digits;
 mod error;
 mod idx;
 mod scale;
-mod source;
+pub(crate) mod source;
 mod test_rows;
 
 pub use dataset::{Dataset, Features, Labels};

@@ -16,8 +16,8 @@ pub struct SourceRow {
     pub argument: Option<&'static str>,
     /// One line for `tributary list`.
     pub help: &'static str,
-    /// Reads the examples that lie at the path.
-    pub load: fn(&Path, &Input) -> Result<Loaded, Error>,
+    /// Reads the examples that lie at the path; see [`Source::load`].
+    pub load: fn(&Path, &Input, Option<&str>) -> Result<Loaded, Error>,
 }
 
 /// Every kind of source, by name.
@@ -94,12 +94,13 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Reads the examples; a relative path begins at `base`.
+    /// Reads the examples; a relative path begins at `base`. With `group`, examples of a table are also grouped by the
+    /// values of that column, for the partition `natural`; sources without columns ignore it.
     ///
     /// # Errors
     /// Files missing or broken, or data that do not fit the run's input.
-    pub fn load(&self, base: &Path, input: &Input) -> Result<Loaded, Error> {
-        (self.row.load)(&self.path(base), input)
+    pub fn load(&self, base: &Path, input: &Input, group: Option<&str>) -> Result<Loaded, Error> {
+        (self.row.load)(&self.path(base), input, group)
     }
 
     /// Where the examples lie; meaningless for built-in data.
@@ -110,12 +111,12 @@ impl<'a> Source<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use tributary_common::config::Document;
 
     /// The `[input]` of this text.
-    pub(in crate::data) fn input(text: &str) -> Input {
+    pub(crate) fn input(text: &str) -> Input {
         let mut root = Document::parse("run.toml", &format!("[input]\n{text}")).unwrap().table();
         Input::parse(root.section("input").unwrap()).unwrap()
     }
