@@ -3,5 +3,10 @@
 //!
 //! Deliberately not here: training, data, and any tensor library. The coordinator moves bytes and adds integers.
 
+pub mod aggregate;
+pub mod optimize;
 pub mod round;
 pub mod select;
+pub mod strategy;
+
+pub use strategy::Strategy;

@@ -1,0 +1,104 @@
+//! How the updates of a round become one: one file and one row for every rule.
+//!
+//! A rule declares what it needs of the updates, so that memory is known when the run file is read. The mean needs their
+//! sum only; it is exact, whatever the order.
+
+mod mean;
+
+pub use mean::Weights;
+
+use tributary_common::config::{Error, Item, Row, Table, choose};
+use tributary_common::sum::{BITS_DEFAULT, BITS_MAX, Weight};
+
+/// A rule with its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aggregator {
+    /// The rule.
+    pub rule: Rule,
+    /// Fractional bits of the exact sum: 2^-bits is the resolution of a coordinate.
+    pub bits: u32,
+}
+
+/// A way to combine updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The weighted mean.
+    Mean(Weights),
+}
+
+/// Every rule, by name.
+pub const ROWS: &[Row<Rule>] = &[mean::ROW];
+
+/// What a rule needs of the updates, and with it the coordinator's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Their exact sum: 8 bytes a parameter, however many clients.
+    Sum,
+}
+
+impl Aggregator {
+    /// Reads `[aggregate]`; without it the mean by examples.
+    ///
+    /// # Errors
+    /// Unknown rules or keys.
+    pub fn parse(mut table: Table) -> Result<Self, Error> {
+        let bits = match table.optional("resolution_bits") {
+            Some(item) => {
+                let bits = item.integer(1..=u64::from(BITS_MAX))?;
+                u32::try_from(bits).expect("bounded by BITS_MAX")
+            }
+            None => BITS_DEFAULT,
+        };
+        let rule = match table.optional("rule") {
+            Some(item) => rule(&item, &mut table)?,
+            None => (mean::ROW.parse)(&mut table)?,
+        };
+        table.finish()?;
+        Ok(Self { rule, bits })
+    }
+
+    /// What the rule needs of the updates.
+    #[must_use]
+    pub const fn needs(self) -> Needs {
+        match self.rule {
+            Rule::Mean(_) => Needs::Sum,
+        }
+    }
+
+    /// The weight in the sum of an update that was trained on `examples` (at least 1, at most 2^32).
+    ///
+    /// # Errors
+    /// No examples, or too many.
+    pub fn weight(self, examples: u64) -> Result<Weight, tributary_common::sum::Error> {
+        match self.rule {
+            Rule::Mean(Weights::Examples) => Weight::new(examples),
+            Rule::Mean(Weights::Uniform) => Weight::new(examples).map(|_| Weight::ONE),
+        }
+    }
+}
+
+fn rule(item: &Item, table: &mut Table) -> Result<Rule, Error> {
+    (choose::find(ROWS, "aggregation rule", item)?.parse)(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_common::config::Document;
+
+    fn parse(text: &str) -> Result<Aggregator, Error> {
+        Aggregator::parse(Document::parse("a.toml", text).unwrap().table().section("aggregate").unwrap())
+    }
+
+    #[test]
+    fn rules_are_read_and_mistakes_named() {
+        assert_eq!(parse("").unwrap(), Aggregator { rule: Rule::Mean(Weights::Examples), bits: 40 });
+        let uniform = parse("[aggregate]\nrule = 'mean'\nweights = 'uniform'").unwrap();
+        assert_eq!(uniform.weight(600).unwrap(), Weight::ONE);
+        assert!(uniform.weight(0).is_err());
+        let error = parse("[aggregate]\n\nrule = 'maen'").unwrap_err();
+        assert_eq!(error.to_string(), "run file `a.toml`, line 3: unknown aggregation rule `maen`");
+        assert!(error.hint().unwrap().starts_with("did you mean `mean`?"));
+        assert!(parse("[aggregate]\nresolution_bits = 60").is_err());
+    }
+}
