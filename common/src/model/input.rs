@@ -3,8 +3,8 @@
 use super::Shape;
 use crate::config::{Error, Item, Table};
 
-/// The most classes.
-pub const CLASSES_MAX: usize = 100_000;
+/// The most classes: as many as metrics count, so that whatever can be trained can be measured.
+pub const CLASSES_MAX: usize = crate::metrics::CLASSES_MAX as usize;
 
 /// The most values of one example.
 pub const EXAMPLE_VALUES_MAX: usize = 1 << 26;

@@ -29,7 +29,7 @@ impl<'a> Part<'a> {
         self.start..self.end
     }
 
-    /// Adds the coordinates of an admitted update from `offset` (counted in the whole sum) on; see [`Sum::fold`].
+    /// Adds the coordinates of an admitted update from `offset` (counted in the whole sum) on; see [`Sum::fold`](super::Sum::fold).
     ///
     /// # Errors
     /// Coordinates outside this part, not finite, or beyond their limit.
