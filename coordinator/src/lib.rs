@@ -5,8 +5,10 @@
 
 pub mod aggregate;
 pub mod optimize;
+pub mod record;
 pub mod round;
 pub mod select;
+pub mod store;
 pub mod strategy;
 
 pub use strategy::Strategy;

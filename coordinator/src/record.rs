@@ -1,0 +1,298 @@
+//! What a run tells the world: the machine's reports and the clients' metrics become events.
+//!
+//! Simulation and server share it, so both tell the same story.
+
+use std::collections::BTreeMap;
+
+use tributary_common::Digest;
+use tributary_common::event::{ClassLine, Done, Evaluation, Event, Notice, RoundLine, Run, Slot as SlotLine};
+use tributary_common::id::{Attempt, ClientId, Round, RunId, Ticket, Version};
+use tributary_common::message::Results;
+use tributary_common::metrics::{Classification, Metrics};
+use tributary_common::model::Classes;
+
+use crate::Strategy;
+use crate::round::{Fate, Loss, Reason, Report, Slot};
+
+/// What was measured of one version.
+#[derive(Debug, Default)]
+struct Measured {
+    /// Merged over clients, by `train`, `local`, `central`.
+    merged: BTreeMap<&'static str, Metrics>,
+    /// Lines of single clients, in order of names.
+    clients: BTreeMap<(ClientId, &'static str), Evaluation>,
+}
+
+/// Turns reports into events, and knows the central accuracy of the last measured version.
+#[derive(Debug)]
+pub struct Recorder {
+    name: String,
+    /// Number of classes; none for regression.
+    classes: Option<Classes>,
+    model_bytes: u64,
+    stop_at: Option<f64>,
+    measured: BTreeMap<Version, Measured>,
+    bytes_down: u64,
+    bytes_up: u64,
+    /// The last round's line.
+    last: Option<RoundLine>,
+    best: Option<f64>,
+}
+
+impl Recorder {
+    /// A recorder before the first event.
+    #[must_use]
+    pub fn new(strategy: &Strategy) -> Self {
+        Self {
+            name: strategy.name.clone(),
+            classes: strategy.input.classes.clone(),
+            model_bytes: strategy.model.layout.bytes() as u64,
+            stop_at: strategy.stop_at,
+            measured: BTreeMap::new(),
+            bytes_down: 0,
+            bytes_up: 0,
+            last: None,
+            best: None,
+        }
+    }
+
+    /// The first event.
+    #[must_use]
+    pub fn run(
+        &self,
+        run: RunId,
+        strategy: &Strategy,
+        config: Digest,
+        model: Digest,
+        clients: usize,
+        mode: &str,
+    ) -> Event {
+        let classes = self.classes.as_ref();
+        Event::Run(Run {
+            run: run.to_string(),
+            name: self.name.clone(),
+            seed: strategy.rounds.seed.0,
+            rounds: strategy.rounds.rounds,
+            clients: clients as u64,
+            parameters: strategy.model.layout.count() as u64,
+            model_bytes: self.model_bytes,
+            config,
+            model,
+            classes: classes.map_or_else(Vec::new, |classes| (0..classes.count()).map(|i| classes.name(i)).collect()),
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: mode.to_owned(),
+        })
+    }
+
+    /// A message for the operator.
+    #[must_use]
+    pub fn notice(client: Option<ClientId>, text: impl Into<String>) -> Event {
+        Event::Notice(Notice { client, text: text.into() })
+    }
+
+    /// Counts bytes sent to clients.
+    pub const fn sent(&mut self, bytes: u64) {
+        self.bytes_down += bytes;
+    }
+
+    /// Counts bytes that came from clients.
+    pub const fn received(&mut self, bytes: u64) {
+        self.bytes_up += bytes;
+    }
+
+    /// Takes what one client measured of `version`.
+    ///
+    /// # Errors
+    /// It does not fit the run's model.
+    pub fn measured(&mut self, version: Version, client: &ClientId, results: &Results) -> Result<(), String> {
+        let parts = [("train", &results.train), ("local", &results.local), ("central", &results.central)];
+        for (on, metrics) in parts {
+            let Some(metrics) = metrics else { continue };
+            self.check(metrics)?;
+            let measured = self.measured.entry(version).or_default();
+            // A result that comes twice counts once.
+            if measured.clients.contains_key(&(client.clone(), on)) {
+                continue;
+            }
+            match measured.merged.get_mut(on) {
+                Some(merged) => merged.merge(metrics).map_err(|error| error.to_string())?,
+                None => _ = measured.merged.insert(on, metrics.clone()),
+            }
+            let line = Evaluation {
+                version,
+                on: on.to_owned(),
+                client: Some(client.clone()),
+                metrics: metrics.summary(),
+                confusion: None,
+                per_class: Vec::new(),
+            };
+            measured.clients.insert((client.clone(), on), line);
+        }
+        Ok(())
+    }
+
+    fn check(&self, metrics: &Metrics) -> Result<(), String> {
+        match (metrics, &self.classes) {
+            (Metrics::Classification(counts), Some(classes)) if counts.classes() as usize == classes.count() => Ok(()),
+            (Metrics::Regression(_), None) => Ok(()),
+            _ => Err("the metrics are not those of the run's model".to_owned()),
+        }
+    }
+
+    /// Whether the central accuracy of `version` reaches the stop target.
+    #[must_use]
+    pub fn reaches_target(&self, version: Version) -> bool {
+        let central = self.measured.get(&version).and_then(|measured| measured.merged.get("central"));
+        let accuracy = central.and_then(Metrics::accuracy);
+        self.stop_at.zip(accuracy).is_some_and(|(target, accuracy)| accuracy >= target)
+    }
+
+    /// The central accuracy of the last round that was measured, for the gate.
+    #[must_use]
+    pub fn central_accuracy(&self) -> Option<f64> {
+        self.last.as_ref()?.central.as_ref()?.accuracy
+    }
+
+    /// The line of the last finished round.
+    #[must_use]
+    pub const fn last(&self) -> Option<&RoundLine> {
+        self.last.as_ref()
+    }
+
+    /// Whether the round of the last report is the best so far: by central accuracy, or by the lowest loss there is.
+    pub fn is_best(&mut self) -> bool {
+        let Some(line) = &self.last else { return false };
+        let summaries = [&line.central, &line.local, &line.train];
+        let Some(summary) = summaries.into_iter().flatten().next() else { return false };
+        let Some(score) = summary.accuracy.or_else(|| summary.loss.map(|loss| -loss)) else { return false };
+        let is_best = self.best.is_none_or(|best| score > best);
+        if is_best {
+            self.best = Some(score);
+        }
+        is_best
+    }
+
+    /// The events of a report.
+    pub fn report(&mut self, report: Report) -> Vec<Event> {
+        match report {
+            Report::Aborted { ticket, missing } => {
+                vec![Self::notice(None, format!("{ticket} missed its quorum: {missing}"))]
+            }
+            Report::Closed { ticket, opened, fates } => {
+                let Ticket::Train { round, attempt } = ticket else { return Vec::new() };
+                fates
+                    .iter()
+                    .map(|fate| self.slot(round, attempt, fate, fate.ended.since(opened).as_secs_f64()))
+                    .collect()
+            }
+            Report::Waiting { joined, needed } => {
+                vec![Self::notice(None, format!("waiting for clients: {joined} of {needed} have joined"))]
+            }
+            finished @ Report::Finished { .. } => self.finished(&finished),
+        }
+    }
+
+    fn slot(&self, round: Round, attempt: Attempt, fate: &Fate, seconds: f64) -> Event {
+        let (name, reason, weight) = match &fate.slot {
+            Slot::Folded { weight, .. } => ("folded", None, *weight),
+            Slot::Declined(reason) => ("declined", Some(reason.clone()), 0),
+            Slot::Lost(Loss::Refused(reason)) => ("refused", Some(reason.clone()), 0),
+            Slot::Lost(Loss::Late) => ("lost", Some("nothing came before the deadline".to_owned()), 0),
+            Slot::Away | Slot::Offered | Slot::Staged { .. } | Slot::Training => ("lost", None, 0),
+        };
+        Event::Slot(SlotLine {
+            round,
+            attempt: attempt.0,
+            client: fate.client.clone(),
+            fate: name.to_owned(),
+            reason,
+            weight,
+            seconds,
+            bytes_up: if weight > 0 { self.model_bytes } else { 0 },
+        })
+    }
+
+    fn finished(&mut self, report: &Report) -> Vec<Event> {
+        let &Report::Finished { ticket, version, clients, weight, digest, opened, committed } = report else {
+            return Vec::new();
+        };
+        let Ticket::Train { round, attempt } = ticket else { return Vec::new() };
+        let measured = self.measured.remove(&version).unwrap_or_default();
+        self.measured.retain(|later, _| *later > version);
+        let summary = |on| measured.merged.get(on).map(Metrics::summary);
+        let line = RoundLine {
+            round,
+            attempt: attempt.0,
+            version,
+            clients: clients as u64,
+            weight,
+            seconds: committed.since(opened).as_secs_f64(),
+            bytes_down: std::mem::take(&mut self.bytes_down),
+            bytes_up: std::mem::take(&mut self.bytes_up),
+            model: digest,
+            train: summary("train"),
+            local: summary("local"),
+            central: summary("central"),
+        };
+        let mut events: Vec<Event> = measured.clients.into_values().map(Event::Evaluation).collect();
+        events.extend(measured.merged.iter().map(|(on, metrics)| Event::Evaluation(self.total(version, on, metrics))));
+        self.last = Some(line.clone());
+        events.push(Event::Round(line));
+        events
+    }
+
+    fn total(&self, version: Version, on: &str, metrics: &Metrics) -> Evaluation {
+        let mut line = Evaluation {
+            version,
+            on: on.to_owned(),
+            client: None,
+            metrics: metrics.summary(),
+            confusion: None,
+            per_class: Vec::new(),
+        };
+        if let (Metrics::Classification(counts), Some(classes)) = (metrics, &self.classes) {
+            line.confusion = matrix(counts);
+            let scores = counts.per_class().into_iter().enumerate();
+            line.per_class = scores
+                .map(|(index, score)| ClassLine {
+                    class: classes.name(index),
+                    precision: score.precision,
+                    recall: score.recall,
+                    f1: score.f1,
+                    support: score.support,
+                })
+                .collect();
+        }
+        line
+    }
+
+    /// The last event.
+    #[must_use]
+    pub fn done(&self, reason: &Reason, seconds: f64, model: Digest, norm: f64, path: Option<String>) -> Event {
+        Event::Done(Done {
+            reason: reason_word(reason).to_owned(),
+            rounds: self.last.as_ref().map_or(0, |line| line.round.0),
+            seconds,
+            model,
+            norm,
+            path,
+        })
+    }
+}
+
+/// A reason as one word.
+#[must_use]
+pub const fn reason_word(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::QuorumMissed { .. } => "quorum",
+        Reason::Rounds => "rounds",
+        Reason::StoreFailed { .. } => "failed",
+        Reason::Suspended => "suspended",
+        Reason::Target => "stop_at",
+    }
+}
+
+fn matrix(counts: &Classification) -> Option<Vec<Vec<u64>>> {
+    let width = counts.classes() as usize;
+    counts.confusion().map(|cells| cells.chunks(width).map(<[u64]>::to_vec).collect())
+}

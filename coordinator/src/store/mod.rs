@@ -1,0 +1,90 @@
+//! Where a run is kept: rows, models and events.
+//!
+//! The order is the machine's: a row is asked for, and what depends on it waits until the store says that it is there.
+
+mod folder;
+mod memory;
+
+use std::path::PathBuf;
+
+use tributary_common::event::Event;
+use tributary_common::id::Version;
+use tributary_common::parameters::Parameters;
+
+pub use folder::{Folder, Resumed};
+pub use memory::Memory;
+
+use crate::round::Row;
+
+/// What cannot be kept or found again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("could not keep the run in `{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder holds something already.
+    #[error("could not start a run in `{}`: it holds a run already", .0.display())]
+    FolderInUse(PathBuf),
+    /// The folder holds a run of another configuration.
+    #[error("could not resume the run in `{}`: it was started with another configuration", .0.display())]
+    OtherConfiguration(PathBuf),
+    /// The folder holds no run, or a broken one.
+    #[error("could not resume the run in `{}`: {why}", path.display())]
+    Broken {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Error {
+    /// What to do, where the problem suggests it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::FolderInUse(_) => Some("choose another folder with --out, or go on with --resume"),
+            Self::OtherConfiguration(_) => Some("choose another folder with --out, or use the run file that is in it"),
+            Self::Io { .. } | Self::Broken { .. } => None,
+        }
+    }
+}
+
+/// A place for a run. Methods take `&self`: the driver appends rows and events, the fold thread keeps models.
+pub trait Store: Send + Sync {
+    /// Keeps a row; when this returns, the row is as durable as this store makes it.
+    ///
+    /// # Errors
+    /// It cannot be kept; the run must stop.
+    fn append(&self, row: &Row) -> Result<(), Error>;
+
+    /// Keeps a version and the server optimiser's state after it.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<(), Error>;
+
+    /// Marks the kept version as the best so far.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    fn mark_best(&self) -> Result<(), Error>;
+
+    /// Keeps an event.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    fn event(&self, event: &Event) -> Result<(), Error>;
+
+    /// Where the last version is, if it is a file.
+    fn model_path(&self) -> Option<PathBuf>;
+
+    /// A folder for updates on their way, if there is one.
+    fn spool(&self) -> Option<PathBuf>;
+}
