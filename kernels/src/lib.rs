@@ -4,6 +4,7 @@
 //! * The feature `train`: forward and backward passes over plain row-major slices, generic over f32 and f64.
 //!   [`linear`], [`conv2d`], [`max_pool2d`], [`avg_pool2d`], [`relu`] and [`dropout`] are layers,
 //!   [`cross_entropy`] and [`mse`] losses, [`sgd`] the update; [`matmul`] is what most of them stand on.
+//! * The feature `candle`: [`op`], the same as differentiable candle operators.
 //!
 //! No kernel starts a thread, draws a random number or reads a clock; callers own all three. No kernel allocates
 //! where its documentation does not name a [`workspace::Workspace`]. Shapes are the caller's promise: a slice of
@@ -30,6 +31,8 @@ pub mod matmul;
 pub mod max_pool2d;
 #[cfg(feature = "train")]
 pub mod mse;
+#[cfg(feature = "candle")]
+pub mod op;
 #[cfg(feature = "train")]
 pub mod real;
 #[cfg(feature = "train")]

@@ -1,0 +1,148 @@
+//! Maximum pooling.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::values::{Element, compute, read, unsupported};
+use crate::max_pool2d::{self, MaxPool2d};
+use crate::window::Window;
+
+const NAME: &str = "max_pool2d";
+
+/// The maximum under every position of the window, over the last two dimensions of `x`
+/// `[batch, channels, height, width]`.
+///
+/// # Errors
+/// If the window does not fit (see [`MaxPool2d::output`]) or the type is not f32 or f64.
+pub fn max_pool2d(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
+    if x.device().is_cpu() { x.contiguous()?.apply_op1(MaxPool2dOp { window }) } else { composed(x, window) }
+}
+
+/// The same out of candle's operators: the maximum over one strided view per element of the window. candle's own
+/// pooling has a wrong gradient where kernel and stride differ, and no padding.
+fn composed(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
+    let (_, output) = shape(window, x.shape())?;
+    let (_, _, out_height, out_width) = output.dims4()?;
+    let mut padded = x.clone();
+    for (dim, Window { padding, .. }) in [(2, window[0]), (3, window[1])] {
+        if padding > 0 {
+            let mut dims = padded.dims().to_vec();
+            dims[dim] = padding;
+            let edge = Tensor::full(f32::NEG_INFINITY, dims, x.device())?.to_dtype(x.dtype())?;
+            padded = Tensor::cat(&[&edge, &padded, &edge], dim)?;
+        }
+    }
+    // Positions along an axis fit u32, because a plane's elements do.
+    let positions = |w: Window, at: usize, outputs: usize| {
+        let list: Vec<u32> = (0..outputs).map(|i| (i * w.stride + at * w.dilation) as u32).collect();
+        Tensor::new(list, x.device())
+    };
+    let mut views = Vec::new();
+    for ky in 0..window[0].kernel {
+        let rows = padded.index_select(&positions(window[0], ky, out_height)?, 2)?;
+        for kx in 0..window[1].kernel {
+            views.push(rows.index_select(&positions(window[1], kx, out_width)?, 3)?);
+        }
+    }
+    Tensor::stack(&views, 4)?.max(4)
+}
+
+fn shape(window: [Window; 2], x: &Shape) -> Result<(MaxPool2d, Shape)> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let pool = MaxPool2d { planes: batch * channels, input: [height, width], window };
+    let Some([height, width]) = pool.output() else { bail!("max_pool2d: {window:?} does not fit input {x:?}") };
+    Ok((pool, Shape::from((batch, channels, height, width))))
+}
+
+/// The backward pass searches the maxima again: the operator has nowhere to keep them that a second forward pass
+/// before the backward one would not overwrite.
+#[derive(Debug)]
+struct MaxPool2dOp {
+    window: [Window; 2],
+}
+
+impl MaxPool2dOp {
+    fn forward_in<T: Element>(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (pool, output) = shape(self.window, layout.shape())?;
+        let mut y = vec![T::ZERO; output.elem_count()];
+        let mut indices = vec![0; y.len()];
+        max_pool2d::forward(pool, read::<T>(storage, layout)?, &mut y, &mut indices);
+        Ok((T::to_cpu_storage_owned(y), output))
+    }
+
+    fn backward_in<T: Element>(&self, x: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (pool, output) = shape(self.window, x.shape())?;
+        let dx = compute::<T, 2>([x, dy], x.shape(), |[x, dy], dx| {
+            let mut y = vec![T::ZERO; output.elem_count()];
+            let mut indices = vec![0; y.len()];
+            max_pool2d::forward(pool, x, &mut y, &mut indices);
+            max_pool2d::backward(pool, dy, &indices, dx);
+        })?;
+        Ok(Some(dx))
+    }
+}
+
+impl CustomOp1 for MaxPool2dOp {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        match storage {
+            CpuStorage::F32(_) => self.forward_in::<f32>(storage, layout),
+            CpuStorage::F64(_) => self.forward_in::<f64>(storage, layout),
+            _ => Err(unsupported(storage.dtype(), NAME)),
+        }
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        match x.dtype() {
+            DType::F32 => self.backward_in::<f32>(x, dy),
+            DType::F64 => self.backward_in::<f64>(x, dy),
+            other => Err(unsupported(other, NAME)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{check_gradients, same, tensor};
+
+    fn cases() -> Vec<[Window; 2]> {
+        let square = |kernel, stride, padding, dilation| [Window { kernel, stride, padding, dilation }; 2];
+        let mixed = [Window { stride: 2, ..Window::new(3) }, Window { padding: 1, ..Window::new(2) }];
+        vec![square(2, 2, 0, 1), square(3, 1, 1, 1), square(3, 2, 1, 1), square(2, 1, 0, 2), mixed]
+    }
+
+    #[test]
+    fn equals_candles_where_kernel_and_stride_agree() {
+        let x = tensor(1, &[2, 3, 6, 7]);
+        same(&max_pool2d(&x, cases()[0]).unwrap(), &x.max_pool2d(2).unwrap());
+    }
+
+    #[test]
+    fn composition_for_other_devices_is_the_same_function() {
+        let x = tensor(1, &[2, 3, 6, 7]);
+        for window in cases() {
+            same(&max_pool2d(&x, window).unwrap(), &composed(&x, window).unwrap());
+            check_gradients(&[tensor(4, &[1, 2, 5, 6])], |[x]| composed(x, window));
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_differences_also_where_windows_overlap() {
+        for window in cases() {
+            check_gradients(&[tensor(4, &[1, 2, 5, 6])], |[x]| max_pool2d(x, window));
+            check_gradients(&[tensor(4, &[6, 5, 2, 1])], |[x]| max_pool2d(&x.permute((3, 2, 1, 0))?, window));
+        }
+    }
+
+    #[test]
+    fn windows_and_types_that_do_not_fit_are_errors() {
+        let x = tensor(1, &[1, 1, 2, 2]);
+        assert!(max_pool2d(&x, [Window::new(3); 2]).is_err());
+        assert!(max_pool2d(&x.reshape((2, 2)).unwrap(), [Window::new(2); 2]).is_err());
+        assert!(max_pool2d(&x.to_dtype(DType::U8).unwrap(), [Window::new(2); 2]).is_err());
+    }
+}
