@@ -6,11 +6,14 @@ use std::time::{Duration, SystemTime};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType,
+    SerialNumber,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tributary_common::id::is_name;
 use tributary_common::identity::{Identity, Role};
 
-use crate::{Credentials, Error, files};
+use crate::{Credentials, Error, files, tls};
 
 /// Certificates are valid from this long before their issue, because clocks differ.
 pub const BACKDATED: Duration = Duration::from_secs(5 * 60);
@@ -18,9 +21,16 @@ pub const BACKDATED: Duration = Duration::from_secs(5 * 60);
 /// How long root and issuing authority are valid: ten years.
 pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// Length of serial numbers: RFC 5280, section 4.1.2.2, allows 20 bytes and CA/B rules ask for at least 64 random bits.
+const SERIAL_BYTES: usize = 16;
+
+/// The files of an authority's folder.
+const FILES: [&str; 4] = ["root.crt", "root.key", "issuing.crt", "issuing.key"];
+
 /// The federation's authority, opened for issuing.
 pub struct Authority {
     federation: String,
+    expires: SystemTime,
     root_pem: String,
     issuing_pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -36,7 +46,21 @@ fn not_issued(error: impl std::fmt::Display) -> Error {
     Error::NotIssued(error.to_string())
 }
 
-fn authority_params(name: &str, federation: &str, path_length: u8, now: SystemTime) -> CertificateParams {
+/// A random serial number: positive, always of the same length, and never the same for a key that is certified again.
+fn serial_number() -> Result<SerialNumber, Error> {
+    let mut bytes = [0; SERIAL_BYTES];
+    let random = tls::provider().secure_random;
+    random.fill(&mut bytes).map_err(|_| not_issued("the system gave no random bytes"))?;
+    bytes[0] = (bytes[0] & 0x7f) | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn authority_params(
+    name: &str,
+    federation: &str,
+    path_length: u8,
+    now: SystemTime,
+) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     let mut subject = DistinguishedName::new();
     subject.push(DnType::OrganizationName, federation);
@@ -46,8 +70,9 @@ fn authority_params(name: &str, federation: &str, path_length: u8, now: SystemTi
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + AUTHORITY_VALIDITY).into();
+    params.serial_number = Some(serial_number()?);
     params.use_authority_key_identifier_extension = true;
-    params
+    Ok(params)
 }
 
 impl Authority {
@@ -59,18 +84,20 @@ impl Authority {
         if !is_name(federation) {
             return Err(not_issued(format!("`{federation}` is no name for a federation")));
         }
+        let [root_file, root_key_file, issuing_file, issuing_key_file] = FILES.map(|file| folder.join(file));
         files::create_folder(folder)?;
+        files::refuse_existing(&[&root_file, &root_key_file, &issuing_file, &issuing_key_file])?;
         let root_key = KeyPair::generate_for(&PKCS_ED25519).map_err(not_issued)?;
-        let root_params = authority_params("root", federation, 1, now);
+        let root_params = authority_params("root", federation, 1, now)?;
         let root = root_params.self_signed(&root_key).map_err(not_issued)?;
         let issuing_key = KeyPair::generate_for(&PKCS_ED25519).map_err(not_issued)?;
-        let issuing_params = authority_params("issuing authority", federation, 0, now);
+        let issuing_params = authority_params("issuing authority", federation, 0, now)?;
         let root_issuer = Issuer::from_params(&root_params, &root_key);
         let issuing = issuing_params.signed_by(&issuing_key, &root_issuer).map_err(not_issued)?;
-        files::write_key(&folder.join("root.key"), &root_key.serialize_pem())?;
-        files::write_certificate(&folder.join("root.crt"), &root.pem())?;
-        files::write_key(&folder.join("issuing.key"), &issuing_key.serialize_pem())?;
-        files::write_certificate(&folder.join("issuing.crt"), &issuing.pem())?;
+        files::write_key(&root_key_file, &root_key.serialize_pem())?;
+        files::write_certificate(&root_file, &root.pem())?;
+        files::write_key(&issuing_key_file, &issuing_key.serialize_pem())?;
+        files::write_certificate(&issuing_file, &issuing.pem())?;
         Self::open(folder)
     }
 
@@ -79,15 +106,19 @@ impl Authority {
     /// # Errors
     /// Files are missing, readable by others, or no authority.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let key_file = folder.join("issuing.key");
-        let key = KeyPair::from_pem(&files::read_key(&key_file)?)
-            .map_err(|error| Error::Broken { file: key_file, why: error.to_string() })?;
-        let file = folder.join("issuing.crt");
-        let issuing_pem = files::read(&file)?;
+        let [root_file, _, file, key_file] = FILES.map(|file| folder.join(file));
+        let broken_key = |why: String| Error::Broken { file: key_file.clone(), why };
         let broken = |why: String| Error::Broken { file: file.clone(), why };
-        let federation = organization(&issuing_pem).map_err(broken)?;
+        let key = KeyPair::from_pem(&files::read_key(&key_file)?).map_err(|error| broken_key(error.to_string()))?;
+        let issuing_pem = files::read(&file)?;
+        let said = Said::parse(&issuing_pem).map_err(broken)?;
+        // The library signs with any key that it is given; what comes out would be refused by every peer.
+        if said.public_key != key.subject_public_key_info() {
+            return Err(broken_key(format!("it is not the key of `{}`", file.display())));
+        }
         let issuer = Issuer::from_ca_cert_pem(&issuing_pem, key).map_err(|error| broken(error.to_string()))?;
-        Ok(Self { federation, root_pem: files::read(&folder.join("root.crt"))?, issuing_pem, issuer })
+        let root_pem = files::read(&root_file)?;
+        Ok(Self { federation: said.federation, expires: said.expires, root_pem, issuing_pem, issuer })
     }
 
     /// The federation whose members it certifies.
@@ -96,67 +127,101 @@ impl Authority {
         &self.federation
     }
 
-    /// Issues a certificate with a fresh key.
-    ///
-    /// # Errors
-    /// The name is none, or signing failed.
-    pub fn issue(&self, role: Role, name: &str, validity: Duration, now: SystemTime) -> Result<Credentials, Error> {
-        let key = KeyPair::generate_for(&PKCS_ED25519).map_err(not_issued)?;
-        let certificate = self.sign(role, name, validity, now, &key)?;
-        Credentials::from_pem(&format!("{certificate}{}", self.issuing_pem), &key.serialize_pem(), &self.root_pem)
+    /// The root certificate, which every member trusts, in PEM.
+    #[must_use]
+    pub fn root_pem(&self) -> &str {
+        &self.root_pem
     }
 
-    /// Issues a certificate chain for the key of a signing request. Nothing but the public key is taken from it: names,
-    /// usages and constraints that a device asks for are ignored.
+    /// Issues a certificate with a fresh key, valid from a little before `now` until `validity` after it.
     ///
     /// # Errors
-    /// The request is none or its signature is wrong, or signing failed.
-    pub fn issue_for_request(
+    /// The identity is of another federation, the certificate would outlive the authority, or the authority's own files
+    /// do not fit together.
+    pub fn issue(&self, identity: &Identity, validity: Duration, now: SystemTime) -> Result<Credentials, Error> {
+        let key = KeyPair::generate_for(&PKCS_ED25519).map_err(not_issued)?;
+        let chain = self.sign(identity, validity, now, &key)?;
+        Credentials::from_pem(&chain, &key.serialize_pem(), &self.root_pem)
+    }
+
+    /// Issues a certificate chain, in PEM, for the key of a signing request. Nothing but the public key is taken from
+    /// it: names, usages and constraints that a device asks for are ignored.
+    ///
+    /// # Errors
+    /// The request is none or its signature is wrong; else as [`Self::issue`].
+    pub fn issue_for_csr(
         &self,
         request_pem: &str,
-        role: Role,
-        name: &str,
+        identity: &Identity,
         validity: Duration,
         now: SystemTime,
     ) -> Result<String, Error> {
         let request = CertificateSigningRequestParams::from_pem(request_pem).map_err(not_issued)?;
-        let certificate = self.sign(role, name, validity, now, &request.public_key)?;
-        Ok(format!("{certificate}{}", self.issuing_pem))
+        self.sign(identity, validity, now, &request.public_key)
     }
 
+    /// The chain for a key: a new leaf and the issuing authority, judged once as a peer would judge it.
     fn sign(
         &self,
-        role: Role,
-        name: &str,
+        identity: &Identity,
         validity: Duration,
         now: SystemTime,
         key: &impl PublicKeyData,
     ) -> Result<String, Error> {
-        let identity = Identity { federation: self.federation.clone(), role, name: name.parse().map_err(not_issued)? };
+        let params = self.leaf_params(identity, validity, now)?;
+        let leaf = params.signed_by(key, &self.issuer).map_err(not_issued)?;
+        let issuing = CertificateDer::from_pem_slice(self.issuing_pem.as_bytes()).map_err(not_issued)?;
+        let root = CertificateDer::from_pem_slice(self.root_pem.as_bytes()).map_err(not_issued)?;
+        tls::check(identity, &[leaf.der().clone(), issuing], &root, now)?;
+        Ok(format!("{}{}", leaf.pem(), self.issuing_pem))
+    }
+
+    fn leaf_params(
+        &self,
+        identity: &Identity,
+        validity: Duration,
+        now: SystemTime,
+    ) -> Result<CertificateParams, Error> {
+        if identity.federation != self.federation {
+            return Err(not_issued(format!("`{identity}` is not of the federation `{}`", self.federation)));
+        }
+        let expires = now.checked_add(validity).filter(|end| *end <= self.expires);
+        let expires = expires.ok_or_else(|| not_issued("it would outlive the authority; ask for fewer days"))?;
         let mut params = CertificateParams::default();
         let mut subject = DistinguishedName::new();
         subject.push(DnType::OrganizationName, self.federation.as_str());
-        subject.push(DnType::CommonName, name);
+        subject.push(DnType::CommonName, identity.name.as_str());
         params.distinguished_name = subject;
-        let uri = identity.to_string().try_into().map_err(not_issued)?;
-        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into().map_err(not_issued)?)];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![match role {
+        params.extended_key_usages = vec![match identity.role {
             Role::Coordinator => ExtendedKeyUsagePurpose::ServerAuth,
             Role::Client | Role::Evaluator => ExtendedKeyUsagePurpose::ClientAuth,
         }];
         params.not_before = (now - BACKDATED).into();
-        params.not_after = (now + validity).into();
+        params.not_after = expires.into();
+        params.serial_number = Some(serial_number()?);
         params.use_authority_key_identifier_extension = true;
-        Ok(params.signed_by(key, &self.issuer).map_err(not_issued)?.pem())
+        Ok(params)
     }
 }
 
-/// The organization in a certificate's subject: where an authority keeps its federation's name.
-fn organization(pem: &str) -> Result<String, String> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|error| error.to_string())?;
-    let certificate = pem.parse_x509().map_err(|error| error.to_string())?;
-    let name = certificate.subject().iter_organization().next().and_then(|name| name.as_str().ok());
-    name.filter(|name| is_name(name)).map(str::to_owned).ok_or_else(|| "it names no federation".to_owned())
+/// What the issuing authority's certificate says about itself.
+struct Said {
+    federation: String,
+    expires: SystemTime,
+    public_key: Vec<u8>,
+}
+
+impl Said {
+    fn parse(pem: &str) -> Result<Self, String> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|error| error.to_string())?;
+        let certificate = pem.parse_x509().map_err(|error| error.to_string())?;
+        // The organization is where an authority keeps its federation's name.
+        let name = certificate.subject().iter_organization().next().and_then(|name| name.as_str().ok());
+        let federation = name.filter(|name| is_name(name)).ok_or("it names no federation")?.to_owned();
+        let expires = crate::expiry::of(&certificate).ok_or("its validity ends before 1970")?;
+        Ok(Self { federation, expires, public_key: certificate.public_key().raw.to_vec() })
+    }
 }

@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tributary_common::identity::Identity;
 
-use crate::{Error, files, peer};
+use crate::{Error, expiry, files, peer, tls};
 
 /// The files of an identity folder.
 const FILES: [&str; 3] = ["chain.pem", "key.pem", "root.pem"];
@@ -16,6 +16,7 @@ const FILES: [&str; 3] = ["chain.pem", "key.pem", "root.pem"];
 /// A member's certificate, key and root. [`fmt::Debug`] shows the identity only.
 pub struct Credentials {
     identity: Identity,
+    expires: SystemTime,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     root: CertificateDer<'static>,
@@ -32,6 +33,7 @@ impl Clone for Credentials {
     fn clone(&self) -> Self {
         Self {
             identity: self.identity.clone(),
+            expires: self.expires,
             chain: self.chain.clone(),
             key: self.key.clone_key(),
             root: self.root.clone(),
@@ -44,7 +46,7 @@ impl Credentials {
     /// Credentials from PEM texts: chain (leaf first), key, root.
     ///
     /// # Errors
-    /// A text is no such PEM, or the leaf is no identity.
+    /// A text is no such PEM, the leaf is no identity, or the key is not its key.
     pub fn from_pem(chain: &str, key: &str, root: &str) -> Result<Self, Error> {
         let broken = |file: &str, why: String| Error::Broken { file: file.into(), why };
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
@@ -55,8 +57,15 @@ impl Credentials {
             .map_err(|_| broken(FILES[1], "it holds no private key".to_owned()))?;
         let trusted =
             CertificateDer::from_pem_slice(root.as_bytes()).map_err(|error| broken(FILES[2], error.to_string()))?;
+        tls::certified_key(certificates.clone(), private.clone_key())
+            .map_err(|error| broken(FILES[1], format!("it does not fit `{}`: {error}", FILES[0])))?;
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(leaf).map_err(|error| broken(FILES[0], error.to_string()))?;
+        let expires =
+            expiry::of(&parsed).ok_or_else(|| broken(FILES[0], "its validity ends before 1970".to_owned()))?;
         Ok(Self {
-            identity: peer::identity(leaf)?,
+            identity: peer::identity(&certificates)?,
+            expires,
             chain: certificates,
             key: private,
             root: trusted,
@@ -84,6 +93,7 @@ impl Credentials {
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         files::create_folder(folder)?;
         let [chain, key, root] = FILES.map(|file| folder.join(file));
+        files::refuse_existing(&[&chain, &key, &root])?;
         files::write_key(&key, &self.pem[1])?;
         files::write_certificate(&chain, &self.pem[0])?;
         files::write_certificate(&root, &self.pem[2])
@@ -111,29 +121,24 @@ impl Credentials {
         self.key.clone_key()
     }
 
-    /// How long the certificate is still valid at `now`; none if it is not.
+    /// When the certificate ends.
+    #[must_use]
+    pub const fn expires(&self) -> SystemTime {
+        self.expires
+    }
+
+    /// How long the certificate is still valid at `now`; none if it has ended.
     #[must_use]
     pub fn valid_for(&self, now: SystemTime) -> Option<Duration> {
-        let (_, certificate) = x509_parser::parse_x509_certificate(&self.chain[0]).ok()?;
-        let end = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-        (SystemTime::UNIX_EPOCH + Duration::from_secs(end)).duration_since(now).ok()
+        self.expires.duration_since(now).ok()
     }
 
-    /// For tests: presents another chain and key under the same trust.
-    #[cfg(test)]
-    pub(crate) fn present(&mut self, chain: &str, key: &str) {
-        self.chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().unwrap();
-        self.key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    }
-
-    /// For tests: sends the leaf alone.
-    #[cfg(test)]
-    pub(crate) fn forget_issuer(&mut self) {
-        self.chain.truncate(1);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn root_pem(&self) -> String {
-        self.pem[2].clone()
+    /// Judges the certificate as a peer of the same federation would: a program that asks this first can say what is
+    /// wrong before it talks to anybody.
+    ///
+    /// # Errors
+    /// A peer would refuse it at `now`.
+    pub fn check(&self, now: SystemTime) -> Result<(), Error> {
+        tls::check(&self.identity, &self.chain, &self.root, now)
     }
 }

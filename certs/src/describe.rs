@@ -49,13 +49,13 @@ pub fn describe(path: &Path) -> Result<Vec<Description>, Error> {
 fn describe_file(file: &Path) -> Result<Vec<Description>, Error> {
     let broken = |why: String| Error::Broken { file: file.to_owned(), why };
     let text = files::read(file)?;
-    CertificateDer::pem_slice_iter(text.as_bytes())
+    let described: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
         .map(|der| {
             let der = der.map_err(|error| broken(error.to_string()))?;
             let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|error| broken(error.to_string()))?;
             let authority = || parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-            let subject = peer::identity(&der)
-                .map_or_else(|_| authority().unwrap_or("no name").to_owned(), |identity| identity.to_string());
+            let subject = peer::identity(std::slice::from_ref(&der))
+                .map_or_else(|_| printable(authority().unwrap_or("no name")), |identity| identity.to_string());
             Ok(Description {
                 file: file.display().to_string(),
                 subject,
@@ -65,5 +65,14 @@ fn describe_file(file: &Path) -> Result<Vec<Description>, Error> {
                 fingerprint: Digest::of(&der),
             })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    if described.is_empty() {
+        return Err(broken("it holds no certificate".to_owned()));
+    }
+    Ok(described)
+}
+
+/// Anybody can write anything into a certificate; a terminal obeys control characters.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(200).collect()
 }

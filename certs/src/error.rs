@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use tributary_common::identity::Identity;
+
 /// A key or certificate that could not be made, read or trusted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,6 +39,16 @@ pub enum Error {
     /// A certificate is no identity of a federation.
     #[error("could not read an identity from the certificate: {0}")]
     NoIdentity(String),
+    /// A peer would refuse this certificate.
+    #[error("could not use the certificate of `{identity}`: {why}")]
+    Refused {
+        /// Whose certificate.
+        identity: Identity,
+        /// What a peer would say.
+        why: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Names that cannot stand in a certificate.
     #[error("could not issue a certificate: {0}")]
     NotIssued(String),
@@ -57,7 +69,8 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
                 "make an authority with `tributary certs init`, identities with `tributary certs issue`".to_owned(),
             ),
-            _ => None,
+            Self::Refused { hint, .. } => Some((*hint).to_owned()),
+            Self::Broken { .. } | Self::Io { .. } | Self::NoIdentity(_) | Self::NotIssued(_) | Self::Tls(_) => None,
         }
     }
 }

@@ -37,19 +37,34 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::Io { file: path.to_owned(), source })
 }
 
+/// Asked before the first of several files is written, so that a folder never ends up half old and half new.
+pub(crate) fn refuse_existing(paths: &[&Path]) -> Result<(), Error> {
+    // A dangling link counts as existing, as it does when the file is created.
+    paths.iter().find(|path| path.symlink_metadata().is_ok()).map_or(Ok(()), |path| Err(Error::Exists((*path).into())))
+}
+
 pub(crate) fn read_key(path: &Path) -> Result<String, Error> {
-    let metadata = fs::metadata(path).map_err(|source| Error::Io { file: path.to_owned(), source })?;
+    let file = open(path)?;
+    // Asked of the open file: the path could lead elsewhere a moment later.
+    let metadata = file.metadata().map_err(|source| Error::Io { file: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::KeyIsReadable { file: path.to_owned(), mode });
     }
-    read(path)
+    read_open(&file, path)
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    read_open(&open(path)?, path)
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|source| Error::Io { file: path.to_owned(), source })
+}
+
+fn read_open(file: &File, path: &Path) -> Result<String, Error> {
     let io = |source| Error::Io { file: path.to_owned(), source };
     let mut text = String::new();
-    let file = File::open(path).map_err(io)?;
     file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(io)?;
     if text.len() as u64 > FILE_BYTES_MAX {
         let why = format!("it is larger than {FILE_BYTES_MAX} bytes");

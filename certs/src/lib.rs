@@ -7,6 +7,7 @@ pub mod authority;
 pub mod credentials;
 mod describe;
 mod error;
+mod expiry;
 mod files;
 pub mod peer;
 pub mod tls;

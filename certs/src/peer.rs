@@ -6,12 +6,16 @@ use x509_parser::extensions::GeneralName;
 
 use crate::Error;
 
-/// The identity in `certificate`: its only subject alternative name, of type URI, in the exact form.
+/// The identity that a chain (leaf first) stands for: the leaf's only subject alternative name, of type URI, in the exact
+/// form. Names in the subject count for nothing.
+///
+/// This says who a certificate is about, not whether to believe it: ask it of chains that a handshake has verified.
 ///
 /// # Errors
-/// There is none, more than one, one of another type, or one that is no identity.
-pub fn identity(certificate: &CertificateDer<'_>) -> Result<Identity, Error> {
+/// There is no certificate, no such name, more than one, one of another type, or one that is no identity.
+pub fn identity(chain: &[CertificateDer<'_>]) -> Result<Identity, Error> {
     let refuse = |why: &str| Error::NoIdentity(why.to_owned());
+    let certificate = chain.first().ok_or_else(|| refuse("there is no certificate"))?;
     let (rest, parsed) =
         x509_parser::parse_x509_certificate(certificate).map_err(|error| Error::NoIdentity(error.to_string()))?;
     if !rest.is_empty() {

@@ -5,11 +5,15 @@ mod refusal;
 mod verify;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tributary_common::identity::{Identity, Role};
 
 pub use refusal::refusal;
 
@@ -19,7 +23,7 @@ use verify::{CoordinatorVerifier, MemberVerifier};
 /// The application protocol: name and version of what is spoken.
 pub const ALPN: &[u8] = b"tributary/1";
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
@@ -27,10 +31,45 @@ fn tls(error: impl std::fmt::Display) -> Error {
     Error::Tls(error.to_string())
 }
 
-fn roots(credentials: &Credentials) -> Result<Arc<RootCertStore>, Error> {
+fn roots(root: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, Error> {
     let mut roots = RootCertStore::empty();
-    roots.add(credentials.root().clone()).map_err(tls)?;
+    roots.add(root.clone()).map_err(tls)?;
     Ok(Arc::new(roots))
+}
+
+/// A key that belongs to the first certificate of its chain.
+pub(crate) fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, rustls::Error> {
+    CertifiedKey::from_der(chain, key, &provider())
+}
+
+/// Judges a chain (leaf first) as the other side of a connection would at `now`.
+pub(crate) fn check(
+    identity: &Identity,
+    chain: &[CertificateDer<'static>],
+    root: &CertificateDer<'static>,
+    now: SystemTime,
+) -> Result<(), Error> {
+    let (leaf, above) = chain.split_first().ok_or_else(|| tls("there is no certificate"))?;
+    let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).map_err(tls)?);
+    let federation = identity.federation.clone();
+    let verdict = match identity.role {
+        Role::Coordinator => CoordinatorVerifier::new(roots(root)?, provider(), federation).verify(leaf, above, now),
+        Role::Client | Role::Evaluator => {
+            MemberVerifier::new(roots(root)?, provider(), federation)?.verify(leaf, above, now)
+        }
+    };
+    verdict.map_err(|error| {
+        let reason = error.to_string();
+        let alert = match error {
+            rustls::Error::InvalidCertificate(error) => AlertDescription::from(error),
+            _ => AlertDescription::CertificateUnknown,
+        };
+        let (why, hint) = refusal::explain(u8::from(alert).into(), &reason).unwrap_or((reason, refusal::ISSUE));
+        Error::Refused { identity: identity.clone(), why, hint }
+    })
 }
 
 /// The coordinator's side: clients and evaluators of its own federation come in.
@@ -39,7 +78,7 @@ fn roots(credentials: &Credentials) -> Result<Arc<RootCertStore>, Error> {
 /// The credentials are not consistent.
 pub fn server_config(credentials: &Credentials) -> Result<ServerConfig, Error> {
     let federation = credentials.identity().federation.clone();
-    let verifier = MemberVerifier::new(roots(credentials)?, provider(), federation)?;
+    let verifier = MemberVerifier::new(roots(credentials.root())?, provider(), federation)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?
@@ -59,7 +98,7 @@ pub fn server_config(credentials: &Credentials) -> Result<ServerConfig, Error> {
 /// The credentials are not consistent.
 pub fn client_config(credentials: &Credentials) -> Result<ClientConfig, Error> {
     let federation = credentials.identity().federation.clone();
-    let verifier = CoordinatorVerifier::new(roots(credentials)?, provider(), federation);
+    let verifier = CoordinatorVerifier::new(roots(credentials.root())?, provider(), federation);
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?
@@ -72,8 +111,12 @@ pub fn client_config(credentials: &Credentials) -> Result<ClientConfig, Error> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
+    // The coordinator is known by its certificate; whoever listens on the way need not learn a name.
+    config.enable_sni = false;
     Ok(config)
 }
 
+#[cfg(test)]
+use refusal::CRYPTO_ERROR;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Who is let in: chain, validity and usage by webpki, then role and federation by our one function.
 
 use std::sync::Arc;
+use std::{fmt, slice};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -8,19 +9,57 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, OtherError, RootCertStore,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tributary_common::identity::Role;
 
 use crate::{Error, peer};
 
-/// Role and federation. What is not allowed ends the handshake with the alert `access_denied`.
+/// Why a certificate of a trusted authority is not let in.
+///
+/// The TLS library prints the inner error with [`fmt::Debug`], and QUIC carries that text to the other side: both read
+/// the same sentence.
+struct Denied(String);
+
+impl fmt::Debug for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Denied {}
+
+fn denied(why: String) -> TlsError {
+    TlsError::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Denied(why)))))
+}
+
+/// Role and federation. The alert is `certificate_unknown`: `access_denied` has no room for the reason.
 fn check(certificate: &CertificateDer<'_>, federation: &str, roles: &[Role]) -> Result<(), TlsError> {
-    let denied = TlsError::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-    match peer::identity(certificate) {
-        Ok(identity) if identity.federation == federation && roles.contains(&identity.role) => Ok(()),
-        Ok(_) | Err(_) => Err(denied),
+    let identity = peer::identity(slice::from_ref(certificate)).map_err(|error| denied(error.to_string()))?;
+    if identity.federation != federation {
+        return Err(denied(format!("`{identity}` is not of the federation `{federation}`")));
+    }
+    if !roles.contains(&identity.role) {
+        let wanted = roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
+        return Err(denied(format!("`{identity}` is no {wanted}")));
+    }
+    Ok(())
+}
+
+/// An authority made again under the same name fails by its signature. To people that is an unknown authority, and the
+/// alert for bad signatures is left to mean a wrong private key.
+fn chain_error(error: TlsError) -> TlsError {
+    match error {
+        TlsError::InvalidCertificate(CertificateError::BadSignature) => CertificateError::UnknownIssuer.into(),
+        other => other,
     }
 }
 
@@ -42,6 +81,16 @@ impl MemberVerifier {
             .map_err(|error| Error::Tls(error.to_string()))?;
         Ok(Self { chain, federation })
     }
+
+    pub(super) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), TlsError> {
+        self.chain.verify_client_cert(leaf, above, now).map_err(chain_error)?;
+        check(leaf, &self.federation, &[Role::Client, Role::Evaluator])
+    }
 }
 
 impl ClientCertVerifier for MemberVerifier {
@@ -56,9 +105,8 @@ impl ClientCertVerifier for MemberVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, TlsError> {
-        let verified = self.chain.verify_client_cert(leaf, intermediates, now)?;
-        check(leaf, &self.federation, &[Role::Client, Role::Evaluator])?;
-        Ok(verified)
+        self.verify(leaf, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -96,6 +144,18 @@ impl CoordinatorVerifier {
     pub(super) const fn new(roots: Arc<RootCertStore>, provider: Arc<CryptoProvider>, federation: String) -> Self {
         Self { roots, provider, federation }
     }
+
+    pub(super) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), TlsError> {
+        let parsed = ParsedCertificate::try_from(leaf)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, above, now, algorithms).map_err(chain_error)?;
+        check(leaf, &self.federation, &[Role::Coordinator])
+    }
 }
 
 impl ServerCertVerifier for CoordinatorVerifier {
@@ -107,10 +167,7 @@ impl ServerCertVerifier for CoordinatorVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        let parsed = ParsedCertificate::try_from(leaf)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
-        check(leaf, &self.federation, &[Role::Coordinator])?;
+        self.verify(leaf, intermediates, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
