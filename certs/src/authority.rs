@@ -225,3 +225,166 @@ impl Said {
         Ok(Self { federation, expires, public_key: certificate.public_key().raw.to_vec() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
+    use x509_parser::prelude::{FromDer, X509Certificate};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)
+    }
+
+    fn identity(text: &str) -> Identity {
+        format!("tributary://{text}").parse().unwrap()
+    }
+
+    fn create() -> (tempfile::TempDir, Authority) {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(folder.path(), "north", now()).unwrap();
+        (folder, authority)
+    }
+
+    /// A request that asks for everything that it must not get.
+    fn greedy_request(key: &KeyPair) -> String {
+        let mut wish = CertificateParams::new(vec!["evil.example".to_owned()]).unwrap();
+        wish.distinguished_name.push(DnType::CommonName, "tributary://north/coordinator/hub");
+        wish.subject_alt_names.push(SanType::URI("tributary://north/coordinator/hub".try_into().unwrap()));
+        wish.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        wish.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        wish.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        wish.serialize_request(key).unwrap().pem().unwrap()
+    }
+
+    #[test]
+    fn private_keys_are_for_their_owner_alone() {
+        let (folder, authority) = create();
+        let member = folder.path().join("identities/a");
+        authority.issue(&identity("north/client/a"), DAY, now()).unwrap().save(&member).unwrap();
+        for key in [folder.path().join("root.key"), folder.path().join("issuing.key"), member.join("key.pem")] {
+            assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o7777, 0o600, "{}", key.display());
+        }
+        assert_eq!(format!("{authority:?}"), "Authority(north)");
+    }
+
+    #[test]
+    fn an_authority_is_never_overwritten_and_never_half_written() {
+        let (folder, _) = create();
+        assert!(matches!(Authority::create(folder.path(), "north", now()), Err(Error::Exists(_))));
+        fs::remove_file(folder.path().join("root.key")).unwrap();
+        let error = Authority::create(folder.path(), "north", now()).unwrap_err();
+        assert!(error.hint().unwrap().contains("another folder"), "{error}");
+        assert!(!folder.path().join("root.key").exists());
+        // What was there still works: the root's key may be kept elsewhere.
+        Authority::open(folder.path()).unwrap().issue(&identity("north/client/a"), DAY, now()).unwrap();
+    }
+
+    #[test]
+    fn a_leaf_says_one_thing_about_its_member() {
+        let (_folder, authority) = create();
+        for (who, server, client) in [
+            ("north/coordinator/hub", true, false),
+            ("north/client/a", false, true),
+            ("north/evaluator/e", false, true),
+        ] {
+            let member = authority.issue(&identity(who), DAY, now()).unwrap();
+            member.check(now()).unwrap();
+            let (_, leaf) = X509Certificate::from_der(&member.chain()[0]).unwrap();
+            let usage = leaf.extended_key_usage().unwrap().unwrap().value;
+            assert_eq!((usage.server_auth, usage.client_auth, usage.any), (server, client, false), "{who}");
+            assert_eq!(leaf.key_usage().unwrap().unwrap().value.flags, 1, "digital signature and nothing else");
+            assert_eq!(leaf.subject_alternative_name().unwrap().unwrap().value.general_names.len(), 1);
+            assert!(!leaf.is_ca());
+            assert_eq!(leaf.validity().not_before.timestamp(), 2_000_000_000 - 300);
+            assert_eq!(member.expires(), now() + DAY);
+        }
+    }
+
+    #[test]
+    fn a_request_gives_its_key_and_nothing_else() {
+        let (_folder, authority) = create();
+        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let request = greedy_request(&key);
+        let mut serials = BTreeSet::new();
+        for _ in 0..4 {
+            let chain = authority.issue_for_csr(&request, &identity("north/client/a"), DAY, now()).unwrap();
+            let member = Credentials::from_pem(&chain, &key.serialize_pem(), authority.root_pem()).unwrap();
+            assert_eq!(*member.identity(), identity("north/client/a"));
+            let (_, leaf) = X509Certificate::from_der(&member.chain()[0]).unwrap();
+            assert!(!leaf.is_ca());
+            assert_eq!(leaf.key_usage().unwrap().unwrap().value.flags, 1);
+            assert!(!leaf.extended_key_usage().unwrap().unwrap().value.server_auth);
+            assert_eq!(leaf.subject().iter_common_name().next().unwrap().as_str().unwrap(), "a");
+            assert!(serials.insert(leaf.raw_serial().to_vec()), "a serial number stands twice");
+            assert_eq!(leaf.raw_serial().len(), SERIAL_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_request_that_its_key_did_not_sign_is_refused() {
+        // Else anybody could have somebody else's public key certified under their own name.
+        let (_folder, authority) = create();
+        let request = greedy_request(&KeyPair::generate_for(&PKCS_ED25519).unwrap());
+        let who = identity("north/client/a");
+        let half = request.len() / 2;
+        let letter = if &request[half..=half] == "A" { "B" } else { "A" };
+        let changed = format!("{}{letter}{}", &request[..half], &request[half + 1..]);
+        for bad in [changed.as_str(), &request[..half], "", "nonsense", authority.root_pem()] {
+            assert!(authority.issue_for_csr(bad, &who, DAY, now()).is_err(), "{bad}");
+        }
+        authority.issue_for_csr(&request, &who, DAY, now()).unwrap();
+    }
+
+    #[track_caller]
+    fn assert_not_issued(authority: &Authority, who: &str, validity: Duration, at: SystemTime, why: &str) {
+        let error = authority.issue(&identity(who), validity, at).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_issued_that_a_peer_would_refuse() {
+        let (_folder, authority) = create();
+        let who = "north/client/a";
+        assert_not_issued(&authority, "south/client/a", DAY, now(), "not of the federation `north`");
+        assert_not_issued(&authority, who, AUTHORITY_VALIDITY + DAY, now(), "outlive the authority");
+        assert_not_issued(&authority, who, Duration::MAX, now(), "outlive the authority");
+        assert_not_issued(&authority, who, DAY, now() + AUTHORITY_VALIDITY, "outlive the authority");
+        assert_not_issued(&authority, who, DAY, now() - DAY, "not valid yet");
+        assert!(Authority::create(&std::env::temp_dir(), "../north", now()).is_err());
+    }
+
+    #[test]
+    fn files_of_two_authorities_are_not_mixed() {
+        let (folder, _) = create();
+        let (other, _) = create();
+        let swap = |file: &str| fs::copy(other.path().join(file), folder.path().join(file)).unwrap();
+        swap("issuing.key");
+        let error = Authority::open(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("it is not the key of"), "{error}");
+        swap("issuing.crt");
+        let mixed = Authority::open(folder.path()).unwrap();
+        assert_not_issued(&mixed, "north/client/a", DAY, now(), "its authority is not trusted here");
+        swap("root.crt");
+        Authority::open(folder.path()).unwrap().issue(&identity("north/client/a"), DAY, now()).unwrap();
+    }
+
+    #[test]
+    fn folders_that_hold_no_authority_are_refused() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = Authority::open(empty.path()).unwrap_err();
+        assert!(error.hint().unwrap().contains("tributary certs init"), "{error}");
+        for (file, text) in [("issuing.key", "nonsense"), ("issuing.crt", "nonsense"), ("issuing.crt", "")] {
+            let (folder, _) = create();
+            fs::write(folder.path().join(file), text).unwrap();
+            assert!(matches!(Authority::open(folder.path()), Err(Error::Broken { .. })), "{file}");
+        }
+    }
+}

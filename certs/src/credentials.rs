@@ -57,14 +57,17 @@ impl Credentials {
             .map_err(|_| broken(FILES[1], "it holds no private key".to_owned()))?;
         let trusted =
             CertificateDer::from_pem_slice(root.as_bytes()).map_err(|error| broken(FILES[2], error.to_string()))?;
-        tls::certified_key(certificates.clone(), private.clone_key())
-            .map_err(|error| broken(FILES[1], format!("it does not fit `{}`: {error}", FILES[0])))?;
+        // In this order, so that each file is blamed for its own mistakes only.
         let (_, parsed) =
             x509_parser::parse_x509_certificate(leaf).map_err(|error| broken(FILES[0], error.to_string()))?;
         let expires =
             expiry::of(&parsed).ok_or_else(|| broken(FILES[0], "its validity ends before 1970".to_owned()))?;
+        let identity = peer::identity(&certificates).map_err(|error| broken(FILES[0], error.to_string()))?;
+        tls::certified_key(certificates.clone(), private.clone_key())
+            .map_err(|error| broken(FILES[1], format!("it does not fit `{}`: {error}", FILES[0])))?;
+        tls::roots(&trusted).map_err(|error| broken(FILES[2], error.to_string()))?;
         Ok(Self {
-            identity: peer::identity(&certificates)?,
+            identity,
             expires,
             chain: certificates,
             key: private,
@@ -140,5 +143,99 @@ impl Credentials {
     /// A peer would refuse it at `now`.
     pub fn check(&self, now: SystemTime) -> Result<(), Error> {
         tls::check(&self.identity, &self.chain, &self.root, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::Authority;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)
+    }
+
+    /// A saved identity, beside its authority.
+    fn saved() -> (tempfile::TempDir, std::path::PathBuf, Credentials) {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(folder.path(), "north", now()).unwrap();
+        let member = authority.issue(&"tributary://north/client/a".parse().unwrap(), DAY, now()).unwrap();
+        let path = folder.path().join("identities/a");
+        member.save(&path).unwrap();
+        (folder, path, member)
+    }
+
+    #[test]
+    fn credentials_survive_their_folder_and_show_no_key() {
+        let (_folder, path, member) = saved();
+        let loaded = Credentials::load(&path).unwrap();
+        assert_eq!(loaded.identity(), member.identity());
+        assert_eq!(loaded.chain(), member.chain());
+        assert_eq!(loaded.root(), member.root());
+        assert_eq!(loaded.key(), member.key());
+        assert_eq!(
+            format!("{loaded:?} {:?}", loaded.clone()),
+            ["Credentials(tributary://north/client/a)"; 2].join(" ")
+        );
+        assert!(matches!(member.save(&path), Err(Error::Exists(_))));
+    }
+
+    #[test]
+    fn the_end_is_told_before_a_peer_tells() {
+        let (_folder, _, member) = saved();
+        assert_eq!(member.expires(), now() + DAY);
+        assert_eq!(member.valid_for(now()), Some(DAY));
+        assert_eq!(member.valid_for(now() + 2 * DAY), None);
+        member.check(now()).unwrap();
+        let error = member.check(now() + 2 * DAY).unwrap_err();
+        assert!(error.to_string().contains("it has expired"), "{error}");
+        assert!(error.hint().unwrap().contains("tributary certs issue"));
+        assert!(member.check(now() - DAY).unwrap_err().to_string().contains("not valid yet"));
+        assert!(member.check(SystemTime::UNIX_EPOCH - DAY).is_err());
+    }
+
+    #[test]
+    fn folders_that_do_not_fit_together_are_refused() {
+        let (_folder, path, _) = saved();
+        let (_other_folder, other, _) = saved();
+        fs::copy(other.join("key.pem"), path.join("key.pem")).unwrap();
+        let error = Credentials::load(&path).unwrap_err();
+        assert!(error.to_string().contains("key.pem") && error.to_string().contains("does not fit"), "{error}");
+        fs::copy(other.join("chain.pem"), path.join("chain.pem")).unwrap();
+        let mixed = Credentials::load(&path).unwrap();
+        assert!(
+            mixed.check(now()).unwrap_err().to_string().contains("not trusted"),
+            "the root is of another authority"
+        );
+    }
+
+    #[test]
+    fn broken_folders_are_named_with_their_file() {
+        for file in FILES {
+            for text in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+                let (_folder, path, _) = saved();
+                fs::write(path.join(file), text).unwrap();
+                let error = Credentials::load(&path).unwrap_err();
+                assert!(error.to_string().contains(&path.join(file).display().to_string()), "{file}: {error}");
+            }
+            let (_folder, path, _) = saved();
+            fs::remove_file(path.join(file)).unwrap();
+            assert!(Credentials::load(&path).unwrap_err().hint().unwrap().contains("tributary certs issue"));
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_not_used() {
+        let (_folder, path, _) = saved();
+        for mode in [0o604, 0o640, 0o644, 0o620, 0o601] {
+            fs::set_permissions(path.join("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
+            let error = Credentials::load(&path).unwrap_err();
+            assert!(error.hint().unwrap().starts_with("run `chmod 600"), "{mode:o}: {error}");
+        }
     }
 }

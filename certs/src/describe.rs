@@ -76,3 +76,44 @@ fn describe_file(file: &Path) -> Result<Vec<Description>, Error> {
 fn printable(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(200).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::Authority;
+
+    #[test]
+    fn folders_and_files_are_told_in_order_without_their_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+        let authority = Authority::create(folder.path(), "north", now).unwrap();
+        let member = folder.path().join("a");
+        let who = "tributary://north/client/a";
+        authority.issue(&who.parse().unwrap(), Duration::from_secs(3600), now).unwrap().save(&member).unwrap();
+
+        let subjects = |path: &Path| -> Vec<String> {
+            describe(path).unwrap().into_iter().map(|description| description.subject).collect()
+        };
+        assert_eq!(subjects(folder.path()), ["north issuing authority", "north root"]);
+        assert_eq!(subjects(&member), [who, "north issuing authority", "north root"]);
+        let leaf = &describe(&member.join("chain.pem")).unwrap()[0];
+        assert_eq!((leaf.not_before, leaf.not_after), (2_000_000_000 - 300, 2_000_003_600));
+        assert_eq!(leaf.serial.split(':').count(), 16);
+        let der = CertificateDer::from_pem_file(member.join("chain.pem")).unwrap();
+        assert_eq!(leaf.fingerprint, Digest::of(&der));
+
+        for nothing in ["key.pem", "absent.pem"] {
+            assert!(describe(&member.join(nothing)).is_err(), "{nothing}");
+        }
+        fs::write(member.join("zoo.pem"), "nonsense").unwrap();
+        assert!(describe(&member).unwrap_err().to_string().contains("zoo.pem"));
+    }
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2J\nb"), "a[2Jb");
+    }
+}

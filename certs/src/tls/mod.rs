@@ -31,7 +31,7 @@ fn tls(error: impl std::fmt::Display) -> Error {
     Error::Tls(error.to_string())
 }
 
-fn roots(root: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, Error> {
+pub(crate) fn roots(root: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, Error> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).map_err(tls)?;
     Ok(Arc::new(roots))
