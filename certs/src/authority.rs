@@ -253,6 +253,21 @@ mod tests {
         (folder, authority)
     }
 
+    #[test]
+    fn each_authority_may_do_what_its_place_needs() {
+        let (folder, authority) = create();
+        for (file, path_length) in [("root.crt", 1), ("issuing.crt", 0)] {
+            let der = CertificateDer::from_pem_file(folder.path().join(file)).unwrap();
+            let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+            let constraints = certificate.basic_constraints().unwrap().unwrap().value;
+            assert_eq!((constraints.ca, constraints.path_len_constraint), (true, Some(path_length)), "{file}");
+            let usage = certificate.key_usage().unwrap().unwrap().value;
+            assert!(usage.key_cert_sign() && !usage.digital_signature(), "{file}");
+        }
+        assert_eq!(authority.federation(), "north");
+        assert_eq!(authority.root_pem(), fs::read_to_string(folder.path().join("root.crt")).unwrap());
+    }
+
     /// A request that asks for everything that it must not get.
     fn greedy_request(key: &KeyPair) -> String {
         let mut wish = CertificateParams::new(vec!["evil.example".to_owned()]).unwrap();

@@ -182,7 +182,11 @@ mod tests {
             format!("{loaded:?} {:?}", loaded.clone()),
             ["Credentials(tributary://north/client/a)"; 2].join(" ")
         );
+        // Neither over an identity nor beside a part of one.
         assert!(matches!(member.save(&path), Err(Error::Exists(_))));
+        fs::remove_file(path.join("key.pem")).unwrap();
+        assert!(matches!(member.save(&path), Err(Error::Exists(_))));
+        assert!(!path.join("key.pem").exists());
     }
 
     #[test]

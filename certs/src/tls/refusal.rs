@@ -73,7 +73,13 @@ fn detail(reason: &str) -> String {
     let reason = reason.strip_prefix("received fatal alert: ").map_or(reason, |_| "");
     let reason = reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason);
     let inner = reason.strip_prefix("Other(OtherError(").and_then(|inner| inner.strip_suffix("))"));
-    inner.unwrap_or(reason).chars().filter(|c| !c.is_control()).take(DETAIL_CHARACTERS_MAX).collect()
+    let words = inner.unwrap_or(reason);
+    // "certificate expired: verification time 1795493976 (UNIX), but … (176400 seconds ago)": people want the last part.
+    let words = match (words.split_once(": verification time "), words.rsplit_once('(')) {
+        (Some((what, _)), Some((_, ago))) => format!("{what}, {}", ago.trim_end_matches(')')),
+        _ => words.to_owned(),
+    };
+    words.chars().filter(|c| !c.is_control()).take(DETAIL_CHARACTERS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -95,6 +101,11 @@ mod tests {
         assert_eq!(
             refusal(0x100 + 46, "invalid peer certificate: Other(OtherError(`a` is no client))").unwrap(),
             format!("{} (`a` is no client); hint: {SAME_AUTHORITY}", MEANINGS[4].sentence)
+        );
+        let late = "invalid peer certificate: certificate expired: verification time 9 (UNIX), \
+            but certificate is not valid after 2 (7 seconds ago)";
+        assert!(
+            refusal(0x100 + 45, late).unwrap().contains("not valid yet (certificate expired, 7 seconds ago); hint")
         );
         assert_eq!(
             refusal(0x100 + 51, "").unwrap(),

@@ -7,10 +7,11 @@ mod strangers;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::server::ServerSessionMemoryCache;
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, ConnectionCommon, Error as TlsError, NamedGroup, ProtocolVersion,
-    ServerConfig, ServerConnection, SideData,
+    AlertDescription, ClientConfig, ClientConnection, ConnectionCommon, Error as TlsError, HandshakeKind, NamedGroup,
+    ProtocolVersion, ServerConfig, ServerConnection, SideData,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tributary_common::identity::{Identity, Role};
@@ -137,11 +138,25 @@ fn a_second_meeting_starts_from_nothing() {
     for _ in 0..2 {
         let meeting = meet(server.clone(), client.clone());
         assert!(meeting.succeeded());
-        assert_eq!(meeting.server.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        assert_eq!(meeting.server.handshake_kind(), Some(HandshakeKind::Full));
     }
     assert_eq!((server.send_tls13_tickets, server.max_early_data_size), (0, 0));
     assert!(!server.session_storage.can_cache());
     assert!(!server.key_log.will_log("CLIENT_TRAFFIC_SECRET_0") && !client.key_log.will_log("CLIENT_TRAFFIC_SECRET_0"));
+}
+
+#[test]
+fn clients_take_no_ticket_from_a_coordinator_that_offers_one() {
+    let forge = forge::Forge::new("north");
+    let mut generous = server(&forge.member(Role::Coordinator));
+    generous.send_tls13_tickets = 2;
+    generous.session_storage = ServerSessionMemoryCache::new(16);
+    let client = client(&forge.member(Role::Client));
+    for _ in 0..2 {
+        let meeting = meet(generous.clone(), client.clone());
+        assert!(meeting.succeeded());
+        assert_eq!(meeting.client.handshake_kind(), Some(HandshakeKind::Full));
+    }
 }
 
 #[test]
