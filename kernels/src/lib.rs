@@ -12,12 +12,14 @@
 
 #[cfg(feature = "train")]
 pub mod avg_pool2d;
-#[cfg(feature = "train")]
-mod columns;
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
+mod avx512;
 #[cfg(feature = "train")]
 pub mod conv2d;
 #[cfg(feature = "train")]
 pub mod cross_entropy;
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
+mod dots;
 #[cfg(feature = "train")]
 pub mod dropout;
 #[cfg(all(test, feature = "train"))]

@@ -36,6 +36,10 @@ pub trait Real:
     /// e to this power.
     #[must_use]
     fn exp(self) -> Self;
+    /// The same slice if this type is f32, for kernels that exist in single precision only.
+    fn as_single(values: &[Self]) -> Option<&[f32]>;
+    /// The same slice if this type is f32.
+    fn as_single_mut(values: &mut [Self]) -> Option<&mut [f32]>;
 }
 
 mod sealed {
@@ -64,6 +68,16 @@ impl Real for f32 {
     fn exp(self) -> Self {
         self.exp()
     }
+
+    #[inline]
+    fn as_single(values: &[Self]) -> Option<&[f32]> {
+        Some(values)
+    }
+
+    #[inline]
+    fn as_single_mut(values: &mut [Self]) -> Option<&mut [f32]> {
+        Some(values)
+    }
 }
 
 impl Real for f64 {
@@ -84,5 +98,15 @@ impl Real for f64 {
     #[inline]
     fn exp(self) -> Self {
         self.exp()
+    }
+
+    #[inline]
+    fn as_single(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+
+    #[inline]
+    fn as_single_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
     }
 }

@@ -8,6 +8,18 @@ use crate::real::Real;
 #[derive(Debug, Default)]
 pub struct Workspace<T> {
     pub(crate) columns: Vec<T>,
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) direct: Direct,
+}
+
+/// What the direct convolution keeps between steps. It exists in single precision only.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Default)]
+pub(crate) struct Direct {
+    pub(crate) offsets: Vec<usize>,
+    pub(crate) packed: Vec<f32>,
+    pub(crate) padded: Vec<f32>,
+    pub(crate) turned: Vec<f32>,
 }
 
 impl<T: Real> Workspace<T> {

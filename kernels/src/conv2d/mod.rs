@@ -1,10 +1,17 @@
 //! Two-dimensional convolution over `[batch, channels, height, width]`, with the weight as
 //! `[out_channels, in_channels / groups, kernel height, kernel width]`, like PyTorch's.
 //!
-//! Every image is unrolled and multiplied on its own; the backward pass unrolls it again, because reading columns
-//! back from memory costs more than making them.
+//! In general every image is unrolled into columns and multiplied on its own; the backward pass unrolls it again,
+//! because reading columns back from memory costs more than making them. Where the processor and the shape allow,
+//! the convolution runs directly on the image instead, which is faster by a third or more.
 
-use crate::columns::Unroll;
+#[cfg(target_arch = "x86_64")]
+mod batch;
+mod columns;
+#[cfg(target_arch = "x86_64")]
+mod direct;
+
+use self::columns::Unroll;
 use crate::matmul::{Matrix, matmul};
 use crate::real::Real;
 use crate::relu::{Activation, rectified};
@@ -133,11 +140,12 @@ pub fn forward<T: Real>(
     if y.is_empty() {
         return;
     }
-    let images = x.chunks_exact(group.image_len().max(1));
-    for (i, (image, result)) in images.zip(y.chunks_exact_mut(group.result_len())).enumerate() {
-        let w = &weight[i % group.groups * group.weight_len()..][..group.weight_len()];
-        let columns = group.columns(image, &mut workspace.columns);
-        matmul(result, T::ZERO, T::ONE, Matrix::new(w, group.out_channels, group.unroll.rows()), columns);
+    #[cfg(target_arch = "x86_64")]
+    let done = batch::forward(shape, x, weight, y, workspace);
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = false;
+    if !done {
+        forward_columns(group, x, weight, y, workspace);
     }
     let Some(bias) = bias else { return activation.forward(y) };
     assert_eq!(bias.len(), shape.out_channels, "one bias per output channel");
@@ -146,6 +154,15 @@ pub fn forward<T: Real>(
             Activation::Identity => plane.iter_mut().for_each(|y| *y += b),
             Activation::Relu => plane.iter_mut().for_each(|y| *y = rectified(*y + b)),
         }
+    }
+}
+
+fn forward_columns<T: Real>(group: Group, x: &[T], weight: &[T], y: &mut [T], workspace: &mut Workspace<T>) {
+    let images = x.chunks_exact(group.image_len().max(1));
+    for (i, (image, result)) in images.zip(y.chunks_exact_mut(group.result_len())).enumerate() {
+        let w = &weight[i % group.groups * group.weight_len()..][..group.weight_len()];
+        let columns = group.columns(image, &mut workspace.columns);
+        matmul(result, T::ZERO, T::ONE, Matrix::new(w, group.out_channels, group.unroll.rows()), columns);
     }
 }
 
@@ -166,11 +183,23 @@ pub fn backward<T: Real>(
     shape.assert_lengths(group, x.len(), weight.len(), dy.len());
     if let Some(dx) = gradients.input {
         assert_eq!(dx.len(), x.len(), "the input's gradient has the input's length");
-        backward_input(group, weight, dy, dx, workspace);
+        #[cfg(target_arch = "x86_64")]
+        let done = batch::backward_input(shape, weight, dy, dx, workspace);
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = false;
+        if !done {
+            backward_input(group, weight, dy, dx, workspace);
+        }
     }
     if let Some(dw) = gradients.weight {
         assert_eq!(dw.len(), weight.len(), "the weight's gradient has the weight's length");
-        backward_weight(group, x, dy, dw, workspace);
+        #[cfg(target_arch = "x86_64")]
+        let done = batch::backward_weight(shape, x, dy, dw, workspace);
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = false;
+        if !done {
+            backward_weight(group, x, dy, dw, workspace);
+        }
     }
     if let Some(db) = gradients.bias {
         assert_eq!(db.len(), shape.out_channels, "one bias per output channel");
@@ -317,7 +346,7 @@ mod tests {
     fn run(shape: Conv2d, activation: Activation, x: &[f64], w: &[f64], b: &[f64]) -> Vec<f64> {
         let mut y = vec![f64::NAN; reference(shape, x, w, b).len()];
         // A workspace full of another layer's garbage must not matter.
-        let mut workspace = Workspace { columns: vec![f64::NAN; 7] };
+        let mut workspace = Workspace { columns: vec![f64::NAN; 7], ..Workspace::new() };
         forward(shape, activation, x, w, Some(b), &mut y, &mut workspace);
         y
     }
@@ -331,6 +360,80 @@ mod tests {
             let expected: Vec<f64> = expected.into_iter().map(|y| y.max(0.0)).collect();
             assert_close(&run(shape, Activation::Relu, &x, &w, &b), &expected, 1e-12);
         }
+    }
+
+    /// Shapes that the direct convolution takes: every kernel width it has, tiles of several widths, channels that
+    /// fill no, one or several blocks, vertical strides and dilations, borders larger than the kernel needs.
+    fn direct_shapes() -> Vec<Conv2d> {
+        let window = |[kernel, stride, padding, dilation]: [usize; 4]| Window { kernel, stride, padding, dilation };
+        let mut shapes = Vec::new();
+        for kernel in 1..=8 {
+            shapes.push(Conv2d {
+                batch: 2,
+                in_channels: 23,
+                out_channels: 22 + 5 * kernel,
+                input: [7, 6 + 3 * kernel],
+                window: [window([3, 1, 1, 1]), window([kernel, 1, kernel / 2, 1])],
+                groups: 1,
+            });
+        }
+        let first = shapes[4];
+        let [_, horizontal] = first.window;
+        shapes.push(Conv2d { window: [window([3, 2, 2, 2]), horizontal], ..first });
+        shapes.push(Conv2d { window: [window([3, 1, 4, 1]), Window { padding: 6, ..horizontal }], ..first });
+        shapes.push(Conv2d { window: [window([3, 1, 1, 2]), Window { dilation: 2, ..horizontal }], ..first });
+        shapes.push(Conv2d { in_channels: 2, ..first });
+        shapes.push(Conv2d { in_channels: 70, out_channels: 64, ..first });
+        shapes.push(Conv2d { batch: 0, ..first });
+        shapes
+    }
+
+    /// The direct convolution is written with intrinsics; the columns in double precision are the safe version.
+    #[test]
+    fn direct_convolution_equals_columns_within_rounding() {
+        let single = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<_>>();
+        let double = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+        let mut workspace = Workspace::new();
+        for shape in direct_shapes() {
+            let Case { x, w, b, c } = case(shape);
+            let [mut dx, mut dw, mut db] = [&x, &w, &b].map(|v| vec![f64::NAN; v.len()]);
+            let gradients = Gradients { input: Some(&mut dx), weight: Some(&mut dw), bias: Some(&mut db) };
+            backward(shape, &x, &w, &c, gradients, &mut Workspace::new());
+            let y = run(shape, Activation::Relu, &x, &w, &b);
+            let mut y1 = vec![f32::NAN; y.len()];
+            let [x1, w1, b1, c1] = [&x, &w, &b, &c].map(|v| single(v));
+            forward(shape, Activation::Relu, &x1, &w1, Some(&b1), &mut y1, &mut workspace);
+            let [mut dx1, mut dw1, mut db1] = [&x, &w, &b].map(|v| vec![f32::NAN; v.len()]);
+            let gradients = Gradients { input: Some(&mut dx1), weight: Some(&mut dw1), bias: Some(&mut db1) };
+            backward(shape, &x1, &w1, &c1, gradients, &mut workspace);
+            // A few thousand products of numbers below one, each off by 2^-24.
+            for (single, expected) in [(&y1, &y), (&dx1, &dx), (&dw1, &dw), (&db1, &db)] {
+                assert_close(&double(single), expected, 1e-4);
+            }
+        }
+    }
+
+    /// Without this the comparison above could compare columns with columns.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn direct_convolution_is_taken_where_it_applies() {
+        let available = crate::avx512::is_available();
+        for (i, shape) in direct_shapes().into_iter().enumerate() {
+            let Case { x, w, c, .. } = case(shape);
+            let [x, w, c] = [x, w, c].map(|v| v.into_iter().map(|v| v as f32).collect::<Vec<_>>());
+            let [mut y, mut dx, mut dw] = [&c, &x, &w].map(|v| v.clone());
+            let workspace = &mut Workspace::new();
+            let few_taps = shape.in_channels == 2;
+            assert_eq!(batch::forward(shape, &x, &w, &mut y, workspace), available && !few_taps, "{i}");
+            let wide = shape.window[1].kernel > 7 || shape.window[1].dilation > 1;
+            let taken = batch::backward_weight(shape, &x, &c, &mut dw, workspace);
+            assert_eq!(taken, available && !few_taps && !wide, "{i}");
+            let no_mirror = shape.window[0].stride > 1 || shape.window[0].padding > 2;
+            let taken = batch::backward_input(shape, &w, &c, &mut dx, workspace);
+            assert_eq!(taken, available && !few_taps && !no_mirror, "{i}");
+        }
+        let grouped = shapes()[6];
+        assert!(!batch::forward(grouped, &[0.0_f32], &[], &mut [], &mut Workspace::new()));
     }
 
     #[test]
