@@ -6,5 +6,10 @@
 
 pub mod agent;
 pub mod data;
+mod layer;
+pub mod loss;
 pub mod machine;
+pub mod optimizer;
 pub mod partition;
+pub mod plan;
+pub mod trainer;

@@ -1,0 +1,60 @@
+//! `conv2d`: cross-correlation over height and width.
+
+use tributary_common::model::Layer;
+use tributary_kernels::conv2d::{self, Gradients};
+use tributary_kernels::relu::Activation;
+use tributary_kernels::sgd;
+use tributary_kernels::window::Window;
+
+use super::tensors::Tensors;
+use super::{Across, Backward, Element, Forward, Operator, Place, Row};
+
+pub(super) const ROW: Row = Row { name: "conv2d", single: build, double: build };
+
+#[derive(Debug)]
+struct Conv2d {
+    /// For one image.
+    shape: conv2d::Conv2d,
+    activation: Activation,
+    tensors: Tensors,
+}
+
+fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {
+    let Layer::Conv2d(conv2d) = place.layer() else { return None };
+    let &[in_channels, height, width] = place.input().as_slice() else { return None };
+    let window =
+        Window { kernel: conv2d.kernel, stride: conv2d.stride, padding: conv2d.padding, dilation: conv2d.dilation };
+    let shape = conv2d::Conv2d {
+        batch: 1,
+        in_channels,
+        out_channels: conv2d.out,
+        input: [height, width],
+        window: [window; 2],
+        groups: conv2d.groups,
+    };
+    let tensors = Tensors::of(place)?;
+    Some(Operator::Across(Box::new(Conv2d { shape, activation: place.activation, tensors })))
+}
+
+impl<T: Element> Across<T> for Conv2d {
+    fn forward(&mut self, pass: Forward<'_, T>) {
+        let (weight, bias) = self.tensors.read(pass.weights);
+        let shape = conv2d::Conv2d { batch: pass.batch, ..self.shape };
+        conv2d::forward(shape, self.activation, pass.x, weight, bias, pass.y, pass.workspace);
+    }
+
+    fn backward(&mut self, pass: Backward<'_, T>) {
+        let Backward { batch, learn, x, y, dy, dx, workspace } = pass;
+        self.activation.backward(y, dy);
+        let shape = conv2d::Conv2d { batch, ..self.shape };
+        let (weight, bias) = self.tensors.change(learn.weights);
+        let (dweight, mut dbias) = self.tensors.change(learn.gradient);
+        let gradients = Gradients { input: dx, weight: Some(&mut *dweight), bias: dbias.as_deref_mut() };
+        conv2d::backward(shape, x, weight, dy, gradients, workspace);
+        let Some(step) = learn.step else { return };
+        sgd::update(step, weight, dweight);
+        if let (Some(bias), Some(dbias)) = (bias, dbias) {
+            sgd::update(step, bias, dbias);
+        }
+    }
+}

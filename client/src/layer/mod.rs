@@ -1,0 +1,149 @@
+//! The layers' arithmetic: what a layer of [`tributary_common::model::layer`] computes, forward and backward. One file and
+//! one row each, in the same order as there.
+//!
+//! A layer holds no parameters: these stand in one buffer of the network, in the packed order of the model's layout, so
+//! that loading a model, stepping an optimiser and taking the difference are each one pass over memory.
+
+mod conv2d;
+mod dropout;
+mod element;
+mod flatten;
+mod linear;
+mod max_pool2d;
+mod relu;
+mod tensors;
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use tributary_common::model::{Layer, Model, Shape};
+use tributary_common::rng::Stream;
+use tributary_kernels::relu::Activation;
+use tributary_kernels::sgd::Step;
+use tributary_kernels::workspace::Workspace;
+
+pub(crate) use element::Element;
+
+/// One kind of layer.
+pub(crate) struct Row {
+    /// As typed in `kind = "…"`.
+    pub(crate) name: &'static str,
+    /// Builds it in single precision; none for another kind of layer.
+    single: fn(&Place<'_>) -> Option<Operator<f32>>,
+    /// The same in double precision.
+    double: fn(&Place<'_>) -> Option<Operator<f64>>,
+}
+
+/// Every layer, by name.
+pub(crate) const ROWS: &[Row] = &[conv2d::ROW, dropout::ROW, flatten::ROW, linear::ROW, max_pool2d::ROW, relu::ROW];
+
+/// A layer in its model.
+pub(crate) struct Place<'a> {
+    /// The model.
+    pub(crate) model: &'a Model,
+    /// Which of its layers.
+    pub(crate) index: usize,
+    /// What follows and is computed in the same pass.
+    pub(crate) activation: Activation,
+}
+
+impl Place<'_> {
+    pub(crate) fn layer(&self) -> &Layer {
+        &self.model.layers[self.index]
+    }
+
+    /// The shape that arrives.
+    fn input(&self) -> &Shape {
+        &self.model.shapes[self.index]
+    }
+
+    /// Where the layer's tensor of this name stands in the network's buffer, in values.
+    fn tensor(&self, name: &str) -> Option<Range<usize>> {
+        let tensor = self.model.layout.find(&format!("{}.{name}", self.index))?;
+        let start = tensor.offset / tensor.dtype.size();
+        Some(start..start + tensor.count())
+    }
+
+    /// Builds the layer.
+    pub(crate) fn build<T: Element>(&self) -> Operator<T> {
+        let name = self.layer().name();
+        let row = ROWS.iter().find(|row| row.name == name).expect("a test holds both lists of layers equal");
+        T::build(row, self).expect("a row builds the layer of its name")
+    }
+}
+
+/// A layer that is ready to run.
+#[derive(Debug)]
+pub(crate) enum Operator<T> {
+    /// Reads one buffer and writes the next.
+    Across(Box<dyn Across<T>>),
+    /// Changes nothing but how a shape is read.
+    Nothing,
+    /// Changes a buffer in place.
+    Within(Box<dyn Within<T>>),
+}
+
+/// A layer between two buffers.
+pub(crate) trait Across<T>: Debug + Send {
+    /// Writes `y`.
+    fn forward(&mut self, pass: Forward<'_, T>);
+
+    /// Writes the input's gradient if asked for, then learns; the gradient of `y` may be overwritten.
+    fn backward(&mut self, pass: Backward<'_, T>);
+}
+
+/// A layer inside one buffer.
+pub(crate) trait Within<T>: Debug + Send {
+    /// Changes the values; in training `dropout` is the stream that masks are drawn from.
+    fn forward(&mut self, values: &mut [T], dropout: Option<&mut Stream>);
+
+    /// Changes the gradient of the buffer's values `y`, as they stood after all layers inside it.
+    fn backward(&mut self, y: &[T], gradient: &mut [T]);
+}
+
+/// What a forward pass sees; slices hold exactly the batch.
+#[derive(Debug)]
+pub(crate) struct Forward<'a, T> {
+    pub(crate) batch: usize,
+    pub(crate) weights: &'a [T],
+    pub(crate) x: &'a [T],
+    pub(crate) y: &'a mut [T],
+    pub(crate) workspace: &'a mut Workspace<T>,
+}
+
+/// What a backward pass sees.
+#[derive(Debug)]
+pub(crate) struct Backward<'a, T> {
+    pub(crate) batch: usize,
+    pub(crate) learn: Learn<'a, T>,
+    pub(crate) x: &'a [T],
+    pub(crate) y: &'a [T],
+    pub(crate) dy: &'a mut [T],
+    pub(crate) dx: Option<&'a mut [T]>,
+    pub(crate) workspace: &'a mut Workspace<T>,
+}
+
+/// How a layer learns.
+#[derive(Debug)]
+pub(crate) struct Learn<'a, T> {
+    /// All parameters of the network.
+    pub(crate) weights: &'a mut [T],
+    /// Their gradients; a layer writes its own.
+    pub(crate) gradient: &'a mut [T],
+    /// Plain descent is done by the layer itself, which may then never store the gradient.
+    pub(crate) step: Option<Step<T>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_common::model::layer;
+
+    /// A layer that has a shape and no arithmetic would be found out when a client trains.
+    #[test]
+    fn every_layer_of_a_run_file_has_its_arithmetic() {
+        let shapes: Vec<_> = layer::ROWS.iter().map(|row| row.name).collect();
+        let arithmetic: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+        assert_eq!(arithmetic, shapes);
+    }
+}

@@ -1,0 +1,28 @@
+//! `relu`: max(x, 0). After a convolution or an affine map it is computed in their pass instead.
+
+use tributary_common::model::Layer;
+use tributary_common::rng::Stream;
+use tributary_kernels::relu;
+
+use super::{Element, Operator, Place, Row, Within};
+
+pub(super) const ROW: Row = Row { name: "relu", single: build, double: build };
+
+#[derive(Debug)]
+struct Relu;
+
+fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {
+    matches!(place.layer(), Layer::Relu).then(|| Operator::Within(Box::new(Relu) as Box<dyn Within<T>>))
+}
+
+impl<T: Element> Within<T> for Relu {
+    fn forward(&mut self, values: &mut [T], _: Option<&mut Stream>) {
+        relu::forward(values);
+    }
+
+    /// Layers inside one buffer after this one may have scaled `y` by positive numbers or set it to zero together with
+    /// its gradient; both leave the result as it is.
+    fn backward(&mut self, y: &[T], gradient: &mut [T]) {
+        relu::backward(y, gradient);
+    }
+}

@@ -1,0 +1,14 @@
+//! `cross_entropy`: softmax and negative log-likelihood over classes, as in `torch.nn.CrossEntropyLoss`.
+
+use tributary_common::config::Row;
+use tributary_kernels::cross_entropy;
+use tributary_kernels::real::Real;
+
+use super::Loss;
+
+pub(super) const ROW: Row<Loss> =
+    Row { name: "cross_entropy", help: "negative log-likelihood of the true class", parse: |_| Ok(Loss::CrossEntropy) };
+
+pub(super) fn score<T: Real>(classes: usize, logits: &[T], labels: &[u32], gradient: Option<&mut [T]>) -> f64 {
+    cross_entropy::score(classes, logits, labels, gradient).loss
+}

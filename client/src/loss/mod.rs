@@ -1,0 +1,83 @@
+//! Losses: what local training minimises, always the mean over a batch. One file and one row each.
+
+mod cross_entropy;
+mod mse;
+
+use tributary_common::config::Row;
+use tributary_common::model::Input;
+use tributary_kernels::real::Real;
+
+use crate::data::{Dataset, Labels};
+
+/// What is minimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The negative logarithm of the probability given to the true class.
+    CrossEntropy,
+    /// The squared difference to the target.
+    Mse,
+}
+
+/// Every loss, by name.
+pub const ROWS: &[Row<Loss>] = &[cross_entropy::ROW, mse::ROW];
+
+impl Loss {
+    /// Whether it suits what is to be predicted; else the problem and what to do.
+    pub(crate) fn check(self, input: &Input) -> Result<(), (&'static str, &'static str)> {
+        match (self, &input.classes) {
+            (Self::CrossEntropy, Some(_)) | (Self::Mse, None) => Ok(()),
+            (Self::CrossEntropy, None) => Err((
+                "loss `cross_entropy` needs classes, the run predicts a number",
+                "set `input.classes`, or write loss = \"mse\"",
+            )),
+            (Self::Mse, Some(_)) => Err((
+                "loss `mse` is of numbers, the run predicts classes",
+                "write loss = \"cross_entropy\", or remove `input.classes`",
+            )),
+        }
+    }
+
+    /// The sum of the loss over a batch; the gradient, if asked for, is that of its mean.
+    pub(crate) fn score<T: Real>(
+        self,
+        outputs: usize,
+        predicted: &[T],
+        truth: &Truth<T>,
+        gradient: Option<&mut [T]>,
+    ) -> f64 {
+        match self {
+            Self::CrossEntropy => cross_entropy::score(outputs, predicted, &truth.classes, gradient),
+            Self::Mse => mse::score(outputs, predicted, &truth.targets, gradient),
+        }
+    }
+}
+
+/// What is to be predicted of the examples of a batch; one of both is empty.
+#[derive(Debug, Default)]
+pub(crate) struct Truth<T> {
+    pub(crate) classes: Vec<u32>,
+    pub(crate) targets: Vec<T>,
+}
+
+impl<T: Real> Truth<T> {
+    /// Takes these examples; keeps its memory.
+    pub(crate) fn gather(&mut self, dataset: &Dataset, indices: &[u32]) {
+        self.classes.clear();
+        self.targets.clear();
+        let indices = indices.iter().map(|&index| index as usize);
+        match dataset.labels() {
+            Labels::Classes(labels) => self.classes.extend(indices.map(|index| labels[index])),
+            Labels::Targets(targets) => self.targets.extend(indices.map(|index| T::from_f64(targets[index]))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_and_unique() {
+        assert!(ROWS.is_sorted_by(|a, b| a.name < b.name));
+    }
+}

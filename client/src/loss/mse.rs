@@ -1,0 +1,14 @@
+//! `mse`: the mean squared error of one predicted number, as in `torch.nn.MSELoss`.
+
+use tributary_common::config::Row;
+use tributary_kernels::mse;
+use tributary_kernels::real::Real;
+
+use super::Loss;
+
+pub(super) const ROW: Row<Loss> =
+    Row { name: "mse", help: "mean squared error, for regression", parse: |_| Ok(Loss::Mse) };
+
+pub(super) fn score<T: Real>(outputs: usize, predicted: &[T], targets: &[T], gradient: Option<&mut [T]>) -> f64 {
+    mse::loss(outputs, predicted, targets, gradient)
+}

@@ -1,0 +1,62 @@
+//! Why training or measuring yields no result.
+
+use tributary_common::metrics;
+
+/// Why no result comes. The text names no data: it is sent to the coordinator's operator.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The examples are not those that the plan describes.
+    #[error("could not use the examples: {0}")]
+    ExamplesDiffer(String),
+    /// The tensor library failed.
+    #[error("could not compute: {0}")]
+    Execution(String),
+    /// More classes than metrics count.
+    #[error("could not measure the model: {0}")]
+    Metrics(#[from] metrics::Error),
+    /// The model's tensors are not the plan's.
+    #[error("could not use the model: its tensors are not those of the plan's layers")]
+    ModelDiffers,
+    /// Nothing to train on or to measure.
+    #[error("could not train or measure: there is no example")]
+    NoExamples,
+    /// A part of the network cannot learn.
+    #[error("could not train: tensor `{tensor}` got no gradient in the first step")]
+    NoGradient {
+        /// Its name.
+        tensor: String,
+    },
+    /// Training diverged; nothing is sent.
+    #[error("could not finish training: {what} is not finite in step {step}")]
+    NonFinite {
+        /// The step, counted from 1.
+        step: u64,
+        /// The loss, or the tensor.
+        what: String,
+    },
+    /// A trainer of one's own failed.
+    #[error("could not train: {0}")]
+    Own(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The control asked for it.
+    #[error("stopped before the end")]
+    Stopped,
+}
+
+impl Error {
+    /// What the user can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NonFinite { .. } => Some("lower the learning rate, or standardise the input"),
+            Self::NoExamples => Some("check the client's part of the partition and `data.holdout`"),
+            Self::ExamplesDiffer(_) => Some("load the examples with the plan's `[input]`"),
+            Self::Metrics(_)
+            | Self::Execution(_)
+            | Self::ModelDiffers
+            | Self::NoGradient { .. }
+            | Self::Own(_)
+            | Self::Stopped => None,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Our own trainer: follows the plan, batch by batch.
+
+use std::sync::Arc;
+
+use tributary_common::metrics::Metrics;
+use tributary_common::parameters::{Dtype, Parameters};
+use tributary_common::rng::{self, Purpose};
+
+use super::batches::Batches;
+use super::direct::Direct;
+use super::tally::Tally;
+use super::{Control, Error, Examples, Execution, Flow, Task, Trained, Trainer};
+use crate::plan::Plan;
+
+/// Activations of one batch of evaluation, in bytes: what stays in a second-level cache.
+const EVALUATION_BYTES: usize = 512 * 1024;
+
+/// The fewest and most examples of a batch of evaluation: below, large affine maps are bound by memory; above, nothing is
+/// gained.
+const EVALUATION_BATCH: std::ops::RangeInclusive<usize> = 32..=512;
+
+/// Trains as the plan says, on one thread. Keeps its buffers from task to task.
+#[derive(Debug)]
+pub struct Local {
+    plan: Arc<Plan>,
+    execution: Box<dyn Execution>,
+    evaluation_batch: usize,
+}
+
+impl Local {
+    /// A trainer for `plan` that runs the kernels directly.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let execution: Box<dyn Execution> = match plan.model.dtype {
+            Dtype::F64 => Box::new(Direct::<f64>::new(&plan)),
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Box::new(Direct::<f32>::new(&plan)),
+        };
+        Self::over(plan, execution)
+    }
+
+    pub(super) fn over(plan: Arc<Plan>, execution: Box<dyn Execution>) -> Self {
+        let values: usize = plan.model.shapes.iter().map(|shape| shape.iter().product::<usize>()).sum();
+        let fit = EVALUATION_BYTES / (values * plan.model.dtype.size()).max(1);
+        let evaluation_batch = fit.clamp(*EVALUATION_BATCH.start(), *EVALUATION_BATCH.end());
+        Self { plan, execution, evaluation_batch }
+    }
+
+    fn check(&self, model: &Parameters, examples: &Examples<'_>) -> Result<(), Error> {
+        let (input, dataset) = (&self.plan.input, examples.dataset);
+        if examples.indices.is_empty() {
+            return Err(Error::NoExamples);
+        }
+        if model.layout().digest() != self.plan.model.layout.digest() {
+            return Err(Error::ModelDiffers);
+        }
+        let classes = input.classes.as_ref().map_or(0, |classes| classes.count());
+        if dataset.shape() != input.shape || dataset.n_classes() != classes {
+            let (shape, found) = (dataset.shape(), dataset.n_classes());
+            let expected = format!("{:?} in {classes} classes are needed", input.shape);
+            return Err(Error::ExamplesDiffer(format!("{shape:?} in {found} classes came, {expected}")));
+        }
+        Ok(())
+    }
+}
+
+impl Trainer for Local {
+    fn train(&mut self, task: &Task<'_>, control: &mut dyn Control) -> Result<Trained, Error> {
+        self.check(task.model, &task.examples)?;
+        let stream = |purpose| rng::stream(self.plan.seed, task.round, Some(task.client), purpose);
+        let Examples { dataset, indices } = task.examples;
+        let mut batches = Batches::new(&self.plan.train, indices, stream(Purpose::Batches));
+        let mut dropout = stream(Purpose::Dropout);
+        // Metrics on the way are a courtesy: a model with more classes than they count trains without.
+        let mut tally = Tally::new(&self.plan.input).ok();
+        let steps = batches.steps();
+        self.execution.begin(task.model)?;
+        for done in 0..steps {
+            proceed(control, done, steps)?;
+            let loss = self.execution.learn(dataset, batches.next(), &mut dropout, tally.as_mut())?;
+            if !loss.is_finite() {
+                return Err(Error::NonFinite { step: done + 1, what: "the loss".to_owned() });
+            }
+        }
+        proceed(control, steps, steps)?;
+        let (update, is_finite) = self.execution.update(task.model)?;
+        if !is_finite {
+            let tensor = update.non_finite_tensor().unwrap_or_default();
+            return Err(Error::NonFinite { step: steps, what: format!("tensor `{tensor}`") });
+        }
+        Ok(Trained { update, weight: indices.len() as u64, metrics: tally.map(Tally::into_metrics), steps })
+    }
+
+    fn evaluate(
+        &mut self,
+        model: &Parameters,
+        examples: &Examples<'_>,
+        control: &mut dyn Control,
+    ) -> Result<Metrics, Error> {
+        self.check(model, examples)?;
+        let mut tally = Tally::new(&self.plan.input)?;
+        self.execution.begin(model)?;
+        let batches = examples.indices.chunks(self.evaluation_batch);
+        let total = batches.len() as u64;
+        for (done, batch) in (0..total).zip(batches) {
+            proceed(control, done, total)?;
+            self.execution.predict(examples.dataset, batch, &mut tally)?;
+        }
+        proceed(control, total, total)?;
+        Ok(tally.into_metrics())
+    }
+}
+
+fn proceed(control: &mut dyn Control, done: u64, total: u64) -> Result<(), Error> {
+    match control.step(done, total) {
+        Flow::Continue => Ok(()),
+        Flow::Stop => Err(Error::Stopped),
+    }
+}
