@@ -30,6 +30,14 @@ fn main() {
         report(&format!("CNN, batch {batch}"), 60, || model.step());
         model.report_parts();
     }
+    for batch in [100, 200, 500] {
+        let mut model = Perceptron::new(batch, &[784, 200, 200, 10]);
+        report(&format!("2NN, 10,000 forward by {batch}"), 20, || (0..10_000 / batch).for_each(|_| model.forward()));
+    }
+    for batch in [20, 50, 100] {
+        let mut model = Convolutional::new(batch);
+        report(&format!("CNN, 1,000 forward by {batch}"), 10, || (0..1_000 / batch).for_each(|_| model.forward()));
+    }
     let (mut sum, delta) = (vec![0_i64; 1_663_370], numbers(1, 1_663_370));
     report("fold of 1,663,370 parameters", 60, || fold::fold_f32(&mut sum, &delta, 40, 600));
     let (mut sum, delta) = (vec![0_f32; 1_663_370], numbers(1, 1_663_370));
@@ -110,11 +118,15 @@ impl Perceptron {
         Self { x: numbers(3, batch * sizes[0]), labels: labels(batch), layers }
     }
 
-    fn step(&mut self) {
+    fn forward(&mut self) {
         for i in 0..self.layers.len() {
             let (before, rest) = self.layers.split_at_mut(i);
             rest[0].forward(before.last().map_or(&self.x, |layer| &layer.y));
         }
+    }
+
+    fn step(&mut self) {
+        self.forward();
         let last = self.layers.last_mut().expect("there is a layer");
         let _ = cross_entropy::score(10, &last.y, &self.labels, Some(&mut last.dy));
         for i in (0..self.layers.len()).rev() {
@@ -216,11 +228,15 @@ impl Convolutional {
         }
     }
 
-    fn step(&mut self) {
+    fn forward(&mut self) {
         self.first.forward(&self.x, &mut self.workspace);
         self.second.forward(&self.first.pooled, &mut self.workspace);
         self.hidden.forward(&self.second.pooled);
         self.last.forward(&self.hidden.y);
+    }
+
+    fn step(&mut self) {
+        self.forward();
         let _ = cross_entropy::score(10, &self.last.y, &self.labels, Some(&mut self.last.dy));
         self.last.backward(&self.hidden.y, Some(&mut self.hidden.dy));
         self.hidden.backward(&self.second.pooled, Some(&mut self.second.dpooled));
