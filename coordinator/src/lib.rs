@@ -8,6 +8,7 @@ pub mod optimize;
 pub mod record;
 pub mod round;
 pub mod select;
+pub mod server;
 pub mod store;
 pub mod strategy;
 

@@ -139,7 +139,7 @@ impl Recorder {
         }
     }
 
-    /// Whether the central accuracy of `version` reaches the stop target.
+    /// Whether the central accuracy of `version`, as far as it is measured, reaches the stop target.
     #[must_use]
     pub fn reaches_target(&self, version: Version) -> bool {
         let central = self.measured.get(&version).and_then(|measured| measured.merged.get("central"));
@@ -213,7 +213,7 @@ impl Recorder {
     }
 
     fn finished(&mut self, report: &Report) -> Vec<Event> {
-        let &Report::Finished { ticket, version, clients, weight, digest, opened, committed } = report else {
+        let &Report::Finished { ticket, version, clients, weight, digest, opened, committed, .. } = report else {
             return Vec::new();
         };
         let Ticket::Train { round, attempt } = ticket else { return Vec::new() };

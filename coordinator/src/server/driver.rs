@@ -1,0 +1,436 @@
+//! The driver: the one task that owns the machine. It turns inputs into events, performs effects and never waits for a
+//! peer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tributary_common::Digest;
+use tributary_common::event::Event as Line;
+use tributary_common::id::{ClientId, Slot as SlotId, Ticket, Version};
+use tributary_common::identity::Role;
+use tributary_common::message::{Done, Offer, Put, Results, ToClient, ToCoordinator, Welcome, short_text};
+use tributary_common::net::close_code;
+use tributary_common::parameters::Parameters;
+use tributary_common::sum::Weight;
+use tributary_common::time::Time;
+
+use super::fold::{self, Order};
+use super::limits::Limits;
+use super::models::Models;
+use super::session::{Admission, ConnectionId, Handle, Input};
+use super::spool::Spool;
+use super::{Error, Run};
+use crate::record::{Recorder, reason_word};
+use crate::round::{Effect, Event, Machine, Phase, Reason, Report, Roster, Row, Standing};
+use crate::store::Store;
+
+/// How a served run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why.
+    pub reason: Reason,
+    /// The last version.
+    pub model: Parameters,
+    /// Its number.
+    pub version: Version,
+    /// The central accuracy of the last measured round.
+    pub central_accuracy: Option<f64>,
+}
+
+/// A connected member.
+struct Member {
+    handle: Handle,
+    role: Role,
+    holding: Option<Ticket>,
+    is_ready: bool,
+}
+
+pub(super) struct Driver {
+    machine: Machine,
+    recorder: Recorder,
+    store: Arc<dyn Store>,
+    models: Models,
+    model: Parameters,
+    welcome: Welcome,
+    run: Run,
+    limits: Limits,
+    inputs: mpsc::Receiver<Input>,
+    fold: fold::Thread,
+    members: BTreeMap<ClientId, Member>,
+    /// Updates that are here but not in the sum.
+    staged: BTreeMap<(Ticket, ClientId), Spool>,
+    events: std::collections::VecDeque<Event>,
+    tell: Box<dyn FnMut(&Line) + Send + Sync>,
+    began: Instant,
+    ended: Option<Reason>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where time comes from")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+impl Driver {
+    pub(super) fn start(
+        mut run: Run,
+        models: Models,
+        inputs: mpsc::Receiver<Input>,
+        limits: Limits,
+        tell: impl FnMut(&Line) + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let settings = run.strategy.rounds.clone();
+        let rows = std::mem::take(&mut run.rows);
+        let mut effects = Vec::new();
+        let machine = if rows.is_empty() {
+            let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
+            Machine::new(settings, Roster::empty(), row, &mut effects)
+        } else {
+            Machine::resume(settings, Roster::empty(), &rows)
+        };
+        let fold =
+            fold::start(run.model.clone(), run.optimizer.clone(), run.strategy.aggregator.bits, Arc::clone(&run.store))
+                .map_err(|error| Error::Internal(error.to_string()))?;
+        let version = machine.version();
+        let recorder = Recorder::new(&run.strategy);
+        let clients = run.strategy.rounds.wait_for;
+        let first = recorder.run(run.id, &run.strategy, run.config, run.model.digest(), clients, "coordinator");
+        let welcome = Welcome { run: run.id, plan: run.plan.clone(), version, done: None };
+        let mut driver = Self {
+            machine,
+            recorder,
+            store: Arc::clone(&run.store),
+            models,
+            model: run.model.clone(),
+            welcome,
+            run,
+            limits,
+            inputs,
+            fold,
+            members: BTreeMap::new(),
+            staged: BTreeMap::new(),
+            events: std::collections::VecDeque::new(),
+            tell: Box::new(tell),
+            began: clock(),
+            ended: None,
+        };
+        driver.models.add(version, driver.model.digest(), driver.model.clone());
+        driver.publish(&first)?;
+        if effects.is_empty() {
+            // A resumed machine has no first row; it is woken once.
+            driver.events.push_back(Event::Wake);
+        }
+        // The first row is durable before anybody is served: its answer is an event like any other.
+        for effect in effects {
+            if let Effect::Append { sequence, row } = effect {
+                driver.store.append(&row)?;
+                driver.events.push_back(Event::Appended { sequence });
+            }
+        }
+        Ok(driver)
+    }
+
+    fn now(&self) -> Time {
+        Time::from(clock().duration_since(self.began))
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<Ended, Error> {
+        self.settle().await?;
+        let mut stop_asked = false;
+        while self.ended.is_none() {
+            let wake = self.machine.wake_at().map(|at| self.began + Duration::from_nanos(at.0));
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled(), if !stop_asked => {
+                    stop_asked = true;
+                    self.events.push_back(Event::StopAsked);
+                }
+                Some(input) = self.inputs.recv() => self.input(input),
+                Some(done) = self.fold.done.recv() => self.folded(done),
+                () = sleep => self.events.push_back(Event::Wake),
+            }
+            self.settle().await?;
+        }
+        self.finish(&stop).await
+    }
+
+    /// Steps the machine until nothing is left to do at once.
+    async fn settle(&mut self) -> Result<(), Error> {
+        while let Some(event) = self.events.pop_front() {
+            let mut effects = Vec::new();
+            self.machine.step(self.now(), event, &mut effects);
+            for effect in effects {
+                self.perform(effect).await?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- inputs ----
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Admit { client, put, answer } => self.admit(client, &put, answer),
+            Input::Fetched { bytes } => self.recorder.sent(bytes),
+            Input::Gone { client, connection } => self.gone(client, connection),
+            Input::Hello { identity, hello, handle } => {
+                let member = Member { role: identity.role, holding: hello.holding, is_ready: false, handle };
+                member.handle.say(ToClient::Welcome(self.welcome.clone()));
+                if let Some(old) = self.members.insert(identity.name.clone(), member) {
+                    old.handle.close(close_code::REPLACED, "a newer connection of the same identity");
+                }
+            }
+            Input::Refused { client, ticket, reason } => {
+                self.events.push_back(Event::Refused { client, ticket, reason });
+            }
+            Input::Report { client, ticket, results } => self.measured(client, ticket, &results),
+            Input::Said { client, connection, message } => self.said(client, connection, message),
+            Input::Staged { client, put, spool } => self.staged(client, &put, spool),
+        }
+    }
+
+    fn gone(&mut self, client: ClientId, connection: ConnectionId) {
+        if self.members.get(&client).is_some_and(|member| member.handle.id() == connection) {
+            self.members.remove(&client);
+            self.events.push_back(Event::Left { client });
+        }
+    }
+
+    fn said(&mut self, client: ClientId, connection: ConnectionId, message: ToCoordinator) {
+        let Some(member) = self.members.get_mut(&client).filter(|member| member.handle.id() == connection) else {
+            return;
+        };
+        let event = match message {
+            ToCoordinator::Ready(_) => {
+                member.is_ready = true;
+                let (role, holding) = (member.role, member.holding.take());
+                Event::Joined { client, role, holding }
+            }
+            ToCoordinator::Unfit { reason } => {
+                let line = Recorder::notice(Some(client), format!("cannot take part: {}", short_text(reason)));
+                drop(self.publish(&line));
+                return;
+            }
+            ToCoordinator::Accept { ticket } => Event::TaskAccepted { client, ticket },
+            ToCoordinator::Decline { ticket, reason } => {
+                Event::TaskDeclined { client, ticket, reason: short_text(reason) }
+            }
+            ToCoordinator::Progress { ticket, .. } => Event::Progress { client, ticket },
+            ToCoordinator::Hello(_) => return,
+        };
+        self.events.push_back(event);
+    }
+
+    fn admit(&mut self, client: ClientId, put: &Put, answer: oneshot::Sender<Admission>) {
+        let admission = self.admission(&client, put);
+        if matches!(admission, Admission::Known) {
+            // Nothing needs to be sent again: the machine answers with the receipt alone.
+            let (ticket, weight, digest) = (put.ticket, put.weight.max(1), put.digest);
+            self.events.push_back(Event::Staged { client, ticket, weight, digest });
+        }
+        drop(answer.send(admission));
+    }
+
+    fn admission(&self, client: &ClientId, put: &Put) -> Admission {
+        let no = |reason: String| Admission::No(reason);
+        let size = self.model.layout().bytes() as u64;
+        match self.machine.standing(client, put.ticket) {
+            Standing::Counted(digest) | Standing::Staged(digest) if digest == put.digest => return Admission::Known,
+            // Another update for the same work: the machine refuses it by its digest, the bytes need not come.
+            Standing::Counted(_) | Standing::Staged(_) => return no("another update was accepted already".to_owned()),
+            Standing::Closed(why) => return no(why),
+            Standing::Open => {}
+        }
+        if put.bytes != size {
+            return no(format!("the update has {} bytes, the model {size}", put.bytes));
+        }
+        if put.version != self.machine.version() {
+            return no(format!("it starts from version {}, the round from {}", put.version, self.machine.version()));
+        }
+        Admission::Yes
+    }
+
+    fn staged(&mut self, client: ClientId, put: &Put, spool: Spool) {
+        self.recorder.received(put.bytes);
+        let ticket = put.ticket;
+        match self.run.strategy.aggregator.weight(put.weight) {
+            Ok(weight) => {
+                // A copy that comes while the first is here is dropped; the machine answers it all the same.
+                if self.machine.standing(&client, ticket) == Standing::Open {
+                    self.staged.insert((ticket, client.clone()), spool);
+                }
+                self.events.push_back(Event::Staged { client, ticket, weight: weight.get(), digest: put.digest });
+            }
+            Err(error) => {
+                self.events.push_back(Event::Refused { client, ticket, reason: error.to_string() });
+            }
+        }
+    }
+
+    fn measured(&mut self, client: ClientId, ticket: Ticket, results: &Results) {
+        let Ticket::Evaluate { version } = ticket else { return };
+        if self.machine.standing(&client, ticket) == Standing::Open
+            && let Err(reason) = self.recorder.measured(version, &client, results)
+        {
+            drop(self.publish(&Recorder::notice(Some(client.clone()), reason)));
+        }
+        // Before the answer that may end the evaluation, so that the next round does not open on a reached target.
+        if self.recorder.reaches_target(version) {
+            self.events.push_back(Event::TargetReached);
+        }
+        self.events.push_back(Event::Evaluated { client, ticket });
+    }
+
+    fn folded(&mut self, done: fold::Done) {
+        let event = match done {
+            fold::Done::Closed { ticket } => Event::Closed { ticket },
+            fold::Done::Committed { version, digest, model } => {
+                self.models.add(version, digest, model.clone());
+                self.model = model;
+                Event::Committed { version, digest }
+            }
+            fold::Done::Failed(reason) => Event::StoreFailed { reason },
+        };
+        self.events.push_back(event);
+    }
+
+    // ---- effects ----
+
+    async fn perform(&mut self, effect: Effect) -> Result<(), Error> {
+        match effect {
+            Effect::Append { sequence, row } => self.events.push_back(match self.store.append(&row) {
+                Ok(()) => Event::Appended { sequence },
+                Err(error) => Event::StoreFailed { reason: error.to_string() },
+            }),
+            Effect::Cancel { client, ticket, reason } => self.say(&client, ToClient::Cancel { ticket, reason }),
+            Effect::Close { ticket } => self.order(Order::Close { ticket }).await?,
+            Effect::Commit { version, .. } => {
+                // What was measured before the last commit is over: its model makes room for the next one.
+                self.models.forget_before(self.machine.version());
+                self.order(Order::Commit { version }).await?;
+            }
+            Effect::Discard { client, ticket, reason } => {
+                self.staged.remove(&(ticket, client.clone()));
+                self.say(&client, ToClient::Verdict { ticket, reason });
+            }
+            Effect::Drop { ticket } => {
+                self.staged.retain(|(staged, _), _| *staged != ticket);
+                self.order(Order::Abandon).await?;
+            }
+            Effect::Fold { client, ticket, weight, .. } => self.fold(client, ticket, weight).await?,
+            Effect::Goodbye { client, .. } => {
+                if let Some(done) = self.welcome.done.clone() {
+                    self.say(&client, ToClient::Done(done));
+                }
+            }
+            Effect::Offer { client, ticket, slot, version, left } => self.offer(&client, ticket, slot, version, left),
+            Effect::Publish(report) => self.report(report).await?,
+            Effect::Receipt { client, ticket, digest } => self.say(&client, ToClient::Receipt { ticket, digest }),
+            Effect::Stop { reason } => self.ended = Some(reason),
+        }
+        Ok(())
+    }
+
+    async fn order(&self, order: Order) -> Result<(), Error> {
+        let sent = self.fold.orders.send(order).await;
+        sent.map_err(|_| Error::Internal("the fold thread has ended".to_owned()))
+    }
+
+    async fn fold(&mut self, client: ClientId, ticket: Ticket, weight: u64) -> Result<(), Error> {
+        let spool = self.staged.remove(&(ticket, client)).expect("what is folded was staged");
+        let weight = Weight::new(weight).map_err(|error| Error::Internal(error.to_string()))?;
+        self.order(Order::Fold { spool, weight }).await
+    }
+
+    fn offer(&self, client: &ClientId, ticket: Ticket, slot: SlotId, version: Version, left: Duration) {
+        let Some(model) = self.models.digest(version) else { return };
+        let bytes = self.model.layout().bytes() as u64;
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        self.say(client, ToClient::Offer(Offer { ticket, slot, version, model, bytes, left_ms }));
+    }
+
+    fn say(&self, client: &ClientId, message: ToClient) {
+        if let Some(member) = self.members.get(client).filter(|member| member.is_ready) {
+            member.handle.say(message);
+        }
+    }
+
+    async fn report(&mut self, report: Report) -> Result<(), Error> {
+        let is_round = matches!(report, Report::Finished { .. });
+        for line in self.recorder.report(report) {
+            self.publish(&line)?;
+        }
+        if is_round {
+            self.welcome.version = self.machine.version();
+            // The file holds the last version; when a later one is there already, the best of them is marked then.
+            let is_current = self.recorder.last().is_some_and(|line| line.version == self.machine.version());
+            if self.recorder.is_best() && is_current {
+                self.order(Order::MarkBest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, line: &Line) -> Result<(), Error> {
+        self.store.event(line)?;
+        (self.tell)(line);
+        Ok(())
+    }
+
+    // ---- the end ----
+
+    async fn finish(mut self, stop: &CancellationToken) -> Result<Ended, Error> {
+        let reason = self.ended.take().expect("the loop ended because of it");
+        let digest = self.model.digest();
+        let path = self.store.model_path().map(|path| path.display().to_string());
+        let line = self.recorder.done(&reason, self.now().seconds(), digest, self.model.norm(), path);
+        self.publish(&line)?;
+        if reason == Reason::Suspended {
+            for member in self.members.values() {
+                member.handle.say(ToClient::Suspended);
+            }
+        } else {
+            self.serve_the_end(&reason, digest, stop).await;
+        }
+        Ok(Ended {
+            reason,
+            version: self.machine.version(),
+            central_accuracy: self.recorder.central_accuracy(),
+            model: self.model,
+        })
+    }
+
+    /// Tells everybody that the run is over, and still serves the final model for a while.
+    async fn serve_the_end(&mut self, reason: &Reason, model: Digest, stop: &CancellationToken) {
+        let done = Done {
+            reason: reason_word(reason).to_owned(),
+            version: self.machine.version(),
+            model,
+            bytes: self.model.layout().bytes() as u64,
+        };
+        self.welcome.done = Some(done.clone());
+        for member in self.members.values() {
+            member.handle.say(ToClient::Done(done.clone()));
+        }
+        let linger = tokio::time::sleep(self.limits.linger);
+        tokio::pin!(linger);
+        debug_assert!(matches!(self.machine.phase(), Phase::Done { .. }), "the machine takes no events any more");
+        while !self.members.is_empty() {
+            tokio::select! {
+                () = &mut linger => return,
+                () = stop.cancelled() => return,
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.input(input),
+                    None => return,
+                },
+            }
+        }
+    }
+}

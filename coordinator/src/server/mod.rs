@@ -1,0 +1,181 @@
+//! The coordinator's shell: an endpoint that accepts members, one session a connection, one driver that owns the machine,
+//! one thread that folds.
+
+mod driver;
+mod fold;
+mod limits;
+mod models;
+mod role;
+mod session;
+mod spool;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::Endpoint;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tributary_common::event::Event;
+use tributary_common::id::RunId;
+use tributary_common::net;
+use tributary_common::parameters::Parameters;
+
+pub use driver::Ended;
+pub use limits::Limits;
+
+use crate::Strategy;
+use crate::optimize::Optimizer;
+use crate::round::Row;
+use crate::store::Store;
+use driver::Driver;
+use session::Shared;
+
+/// Events that may wait for the driver: sessions wait when it is full, the driver never does.
+const INBOX: usize = 1024;
+
+/// How long everything may take to end once a stop was asked for.
+const GOODBYE: Duration = Duration::from_secs(4);
+
+/// What could not be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The endpoint could not be made.
+    #[error("could not listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: net::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// A thread could not be started, or ended.
+    #[error("could not run the coordinator: {0}")]
+    Internal(String),
+}
+
+/// A run to serve.
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// What it does.
+    pub strategy: Strategy,
+    /// The plan that clients get: the run file's canonical text.
+    pub plan: String,
+    /// Digest of the configuration.
+    pub config: tributary_common::Digest,
+    /// The model to start from.
+    pub model: Parameters,
+    /// The server optimiser's state.
+    pub optimizer: Optimizer,
+    /// Rows of an earlier process; empty for a new run.
+    pub rows: Vec<Row>,
+    /// Where it is kept.
+    pub store: Arc<dyn Store>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Run({} {})", self.strategy.name, self.id)
+    }
+}
+
+/// An endpoint that listens and serves nobody yet.
+#[derive(Debug)]
+pub struct Server {
+    endpoint: Endpoint,
+    limits: Limits,
+}
+
+impl Server {
+    /// Listens on `address`; port 0 is any free one.
+    ///
+    /// # Errors
+    /// The port is in use, or the TLS configuration is not usable.
+    pub fn bind(address: SocketAddr, tls: rustls::ServerConfig, limits: Limits) -> Result<Self, Error> {
+        let endpoint =
+            net::server_endpoint(address, tls, limits.windows).map_err(|source| Error::Listen { address, source })?;
+        Ok(Self { endpoint, limits })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn address(&self) -> Result<SocketAddr, Error> {
+        self.endpoint.local_addr().map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Serves `run` to its end. `tell` gets every event and must not block.
+    ///
+    /// # Errors
+    /// The store failed, or a thread could not be started.
+    pub async fn serve(
+        self,
+        run: Run,
+        stop: CancellationToken,
+        tell: impl FnMut(&Event) + Send + Sync + 'static,
+    ) -> Result<Ended, Error> {
+        let (inbox, inputs) = mpsc::channel(INBOX);
+        let models = models::Models::new(&run.model);
+        let shared = Arc::new(Shared {
+            inputs: inbox,
+            models: models.watch(),
+            layout: Arc::clone(run.model.layout()),
+            stages: run.strategy.stages.clone(),
+            spool: spool::Spools::new(run.store.spool(), self.limits.staged_memory_bytes),
+            uploads: session::Uploads::new(self.limits.upload_bytes),
+            limits: self.limits,
+        });
+        let closing = CancellationToken::new();
+        let mut driver = JoinSet::new();
+        driver.spawn(Driver::start(run, models, inputs, self.limits, tell)?.run(stop));
+        let accepting = accept(self.endpoint.clone(), shared, closing.clone());
+        tokio::pin!(accepting);
+        let ended = tokio::select! {
+            ended = driver.join_next() => ended,
+            () = &mut accepting => driver.join_next().await,
+        };
+        let ended = ended.expect("the driver is in the set").map_err(|error| Error::Internal(error.to_string()))??;
+        closing.cancel();
+        let goodbye = async {
+            accepting.await;
+            self.endpoint.wait_idle().await;
+        };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            tracing::debug!("some connections did not end in time");
+        }
+        Ok(ended)
+    }
+}
+
+/// Accepts connections until told to close; every one has its own task in this one's set.
+async fn accept(endpoint: Endpoint, shared: Arc<Shared>, closing: CancellationToken) {
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = closing.cancelled() => break,
+            Some(ended) = sessions.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a session ended badly");
+                }
+            }
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { break };
+                if sessions.len() >= shared.limits.connections {
+                    incoming.refuse();
+                    continue;
+                }
+                sessions.spawn(session::serve(incoming, Arc::clone(&shared), closing.clone()));
+            }
+        }
+    }
+    endpoint.set_server_config(None);
+    while sessions.join_next().await.is_some() {}
+    endpoint.close(net::close_code::DONE, b"the coordinator ends");
+}

@@ -1,0 +1,390 @@
+//! One connection: who it is, what it says, what it fetches and sends.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tributary_common::Digest;
+use tributary_common::id::{ClientId, Ticket};
+use tributary_common::identity::{Identity, Role};
+use tributary_common::message::{Answer, Hello, Put, Request, Results, ToClient, ToCoordinator, short_text};
+use tributary_common::net::{self, FrameReader, close_code};
+use tributary_common::parameters::Layout;
+use tributary_common::stage::Pipeline;
+use tributary_common::sum;
+
+use super::limits::Limits;
+use super::models::Served;
+use super::role;
+use super::spool::{Spool, Spools};
+
+/// Messages that may wait for a client; one that does not read them loses its connection.
+const OUTBOX: usize = 64;
+
+/// How long a client has to take the last messages.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A connection's number: a newer one of the same identity has a larger one.
+pub(super) type ConnectionId = u64;
+
+/// What sessions tell the driver.
+pub(super) enum Input {
+    Admit { client: ClientId, put: Box<Put>, answer: oneshot::Sender<Admission> },
+    Fetched { bytes: u64 },
+    Gone { client: ClientId, connection: ConnectionId },
+    Hello { identity: Identity, hello: Hello, handle: Handle },
+    Refused { client: ClientId, ticket: Ticket, reason: String },
+    Report { client: ClientId, ticket: Ticket, results: Box<Results> },
+    Said { client: ClientId, connection: ConnectionId, message: ToCoordinator },
+    Staged { client: ClientId, put: Box<Put>, spool: Spool },
+}
+
+/// Whether an update may come.
+pub(super) enum Admission {
+    /// It is here already: nothing needs to be sent.
+    Known,
+    No(String),
+    Yes,
+}
+
+/// The driver's end of a session.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) connection: Connection,
+    pub(super) outbox: mpsc::Sender<ToClient>,
+}
+
+impl Handle {
+    pub(super) fn id(&self) -> ConnectionId {
+        self.connection.stable_id() as u64
+    }
+
+    /// Never waits: a client that does not take its messages is closed.
+    pub(super) fn say(&self, message: ToClient) {
+        if self.outbox.try_send(message).is_err() {
+            self.close(close_code::BUSY, "messages are not taken");
+        }
+    }
+
+    pub(super) fn close(&self, code: VarInt, reason: &str) {
+        self.connection.close(code, reason.as_bytes());
+    }
+}
+
+/// The byte budget of uploads that are under way.
+#[derive(Debug)]
+pub(super) struct Uploads {
+    budget: Semaphore,
+    units: u32,
+}
+
+/// What one permit of the budget stands for, in bytes.
+const UPLOAD_UNIT: u64 = 64 * 1024;
+
+impl Uploads {
+    pub(super) fn new(bytes: u64) -> Self {
+        let units = u32::try_from(bytes.div_ceil(UPLOAD_UNIT).max(1)).unwrap_or(u32::MAX);
+        Self { budget: Semaphore::new(units as usize), units }
+    }
+
+    /// Waits until `bytes` more may be under way; an update larger than the budget takes all of it.
+    async fn admit(&self, bytes: u64) -> tokio::sync::SemaphorePermit<'_> {
+        let units = u32::try_from(bytes.div_ceil(UPLOAD_UNIT)).unwrap_or(u32::MAX).clamp(1, self.units);
+        self.budget.acquire_many(units).await.expect("the budget is never closed")
+    }
+}
+
+/// What all sessions share.
+pub(super) struct Shared {
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) models: watch::Receiver<Served>,
+    pub(super) layout: Arc<Layout>,
+    pub(super) stages: Pipeline,
+    pub(super) spool: Spools,
+    pub(super) uploads: Uploads,
+    pub(super) limits: Limits,
+}
+
+/// Why a session ended, for the log.
+type Ending = Result<(), String>;
+
+pub(super) async fn serve(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) {
+    let address = incoming.remote_address();
+    if let Err(reason) = admit(incoming, shared, closing).await {
+        tracing::info!(%address, reason, "connection ended");
+    }
+}
+
+async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) -> Ending {
+    let handshake = async {
+        let connection = incoming.await.map_err(|error| format!("handshake failed: {error}"))?;
+        let identity = identity(&connection)?;
+        let (send, recv) = connection.accept_bi().await.map_err(|error| error.to_string())?;
+        let mut reader = FrameReader::new(recv);
+        match reader.next().await.map_err(|error| error.to_string())? {
+            Some(ToCoordinator::Hello(hello)) => Ok((connection, identity, hello, send, reader)),
+            _ => Err(format!("{identity} did not begin with hello")),
+        }
+    };
+    let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
+    let (connection, identity, hello, send, reader) = joined.map_err(|_| "handshake took too long".to_owned())??;
+    let (outbox, messages) = mpsc::channel(OUTBOX);
+    let handle = Handle { connection: connection.clone(), outbox };
+    let (client, id) = (identity.name.clone(), handle.id());
+    let role = identity.role;
+    tell(&shared, Input::Hello { identity, hello, handle }).await?;
+    let session =
+        Session { client: client.clone(), role, id, connection: connection.clone(), shared: Arc::clone(&shared) };
+    let result = session.run(send, reader, messages, closing).await;
+    if let Err(reason) = &result {
+        connection.close(close_code::PROTOCOL, reason.as_bytes());
+    }
+    tell(&shared, Input::Gone { client, connection: id }).await?;
+    result
+}
+
+fn identity(connection: &Connection) -> Result<Identity, String> {
+    let certificates = connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok())
+        .ok_or_else(|| "no certificate".to_owned())?;
+    tributary_certs::peer::identity(&certificates).map_err(|error| error.to_string())
+}
+
+async fn tell(shared: &Shared, input: Input) -> Ending {
+    shared.inputs.send(input).await.map_err(|_| "the coordinator has ended".to_owned())
+}
+
+#[derive(Clone)]
+struct Session {
+    client: ClientId,
+    role: Role,
+    id: ConnectionId,
+    connection: Connection,
+    shared: Arc<Shared>,
+}
+
+impl Session {
+    /// Serves until the peer leaves, breaks the protocol, or the coordinator closes.
+    async fn run(
+        self,
+        mut send: SendStream,
+        mut reader: FrameReader,
+        mut messages: mpsc::Receiver<ToClient>,
+        closing: CancellationToken,
+    ) -> Ending {
+        let mut tasks: JoinSet<Ending> = JoinSet::new();
+        let connection = self.connection.clone();
+        let mut writer = JoinSet::new();
+        writer.spawn(async move {
+            while let Some(message) = messages.recv().await {
+                net::write_message(&mut send, &message).await.map_err(|error| error.to_string())?;
+            }
+            // The driver has let go: what was said is taken, or the peer is too slow for it.
+            drop(send.finish());
+            drop(tokio::time::timeout(LAST_WORDS, send.stopped()).await);
+            Err::<(), String>("the coordinator said goodbye".to_owned())
+        });
+        let listener = self.clone();
+        tasks.spawn(async move {
+            while let Some(message) = reader.next::<ToCoordinator>().await.map_err(|error| error.to_string())? {
+                listener.said(message).await?;
+            }
+            Err("the client ended its control stream".to_owned())
+        });
+        loop {
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => {
+                    drop(tokio::time::timeout(LAST_WORDS, writer.join_next()).await);
+                    return Ok(());
+                }
+                Some(ended) = writer.join_next() => return ended.map_err(|error| error.to_string())?,
+                Some(ended) = tasks.join_next() => ended.map_err(|error| error.to_string())??,
+                stream = connection.accept_bi() => {
+                    let (send, recv) = stream.map_err(|error| error.to_string())?;
+                    let session = self.clone();
+                    tasks.spawn(async move { session.request(send, recv).await });
+                }
+            }
+        }
+    }
+
+    async fn said(&self, message: ToCoordinator) -> Ending {
+        if !role::may_say(self.role, &message) || matches!(message, ToCoordinator::Hello(_)) {
+            return Err(format!("{} may not say this", self.role));
+        }
+        tell(&self.shared, Input::Said { client: self.client.clone(), connection: self.id, message }).await
+    }
+
+    /// One stream with tensors or results. A transfer that the peer breaks off is no fault of the connection.
+    async fn request(self, mut send: SendStream, mut recv: RecvStream) -> Ending {
+        let reading = net::read_message::<Request>(&mut recv);
+        let request = tokio::time::timeout(self.shared.limits.handshake, reading);
+        let request =
+            request.await.map_err(|_| "a request took too long".to_owned())?.map_err(|error| error.to_string())?;
+        if !role::may_ask(self.role, &request) {
+            return Err(format!("{} may not ask for this", self.role));
+        }
+        let result = match request {
+            Request::Get { digest, from } => self.get(&mut send, digest, from).await,
+            Request::Put(put) => self.put(&mut send, &mut recv, put).await,
+            Request::Report { ticket, results } => {
+                let client = self.client.clone();
+                tell(&self.shared, Input::Report { client, ticket, results }).await?;
+                answer(&mut send, &Answer::Permit { from: 0 }).await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(client = %self.client, %error, "a transfer ended early");
+        }
+        Ok(())
+    }
+
+    async fn get(&self, send: &mut SendStream, digest: Digest, from: u64) -> Result<(), net::Error> {
+        let model = self.shared.models.borrow().get(&digest).cloned();
+        let Some(model) = model else {
+            return answer(send, &Answer::Refused { reason: format!("no model {} is served", digest.short()) }).await;
+        };
+        let bytes = model.bytes();
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+        let left = (bytes.len() - from) as u64;
+        answer(send, &Answer::Bytes { len: left }).await?;
+        net::send(send, bytes, from).await?;
+        drop(tell(&self.shared, Input::Fetched { bytes: left }).await);
+        Ok(())
+    }
+
+    async fn put(&self, send: &mut SendStream, recv: &mut RecvStream, put: Box<Put>) -> Result<(), net::Error> {
+        let (asked, admission) = oneshot::channel();
+        let input = Input::Admit { client: self.client.clone(), put: put.clone(), answer: asked };
+        drop(tell(&self.shared, input).await);
+        match admission.await.unwrap_or_else(|_| Admission::No("the coordinator ends".to_owned())) {
+            Admission::Known => answer(send, &Answer::Permit { from: put.bytes }).await,
+            Admission::No(reason) => answer(send, &Answer::Refused { reason: short_text(reason) }).await,
+            Admission::Yes => {
+                let permit = self.shared.uploads.admit(put.bytes).await;
+                answer(send, &Answer::Permit { from: 0 }).await?;
+                let received = self.receive(recv, &put).await;
+                drop(permit);
+                let client = self.client.clone();
+                match received {
+                    Ok(spool) => drop(tell(&self.shared, Input::Staged { client, put, spool }).await),
+                    Err(Fault::Update(reason)) => {
+                        let reason = short_text(reason);
+                        drop(recv.stop(close_code::PROTOCOL));
+                        drop(tell(&self.shared, Input::Refused { client, ticket: put.ticket, reason }).await);
+                    }
+                    Err(Fault::Transfer(error)) => return Err(error),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes an update into a spool; digest, finiteness, range and norm are computed on the way.
+    async fn receive(&self, recv: &mut RecvStream, put: &Put) -> Result<Spool, Fault> {
+        let layout = &self.shared.layout;
+        let mut spool = self.shared.spool.open(put.bytes).map_err(|error| Fault::Transfer(net::Error::Sink(error)))?;
+        let mut check = Check::new(layout);
+        let receiving = net::receive(recv, put.bytes, |block| {
+            check.take(block).map_err(io::Error::other)?;
+            spool.write(block)
+        });
+        let result = silence(receiving, self.shared.limits.upload_silence, put.bytes).await;
+        match (result, check.refusal.take()) {
+            (_, Some(reason)) => return Err(Fault::Update(reason)),
+            (Err(error @ net::Error::PeerSentTooMuch(_)), None) => return Err(Fault::Update(error.to_string())),
+            (Err(error), None) => return Err(Fault::Transfer(error)),
+            (Ok(()), None) => {}
+        }
+        let norm = check.finish(put.digest).map_err(Fault::Update)?;
+        self.shared.stages.open(norm).map_err(|refused| Fault::Update(refused.to_string()))?;
+        Ok(spool)
+    }
+}
+
+/// Bounds a transfer by its size: the slowest pace that is borne is 16 KiB in every period of silence.
+async fn silence<T>(
+    transfer: impl Future<Output = Result<T, net::Error>>,
+    period: Duration,
+    bytes: u64,
+) -> Result<T, net::Error> {
+    let periods = u32::try_from(1 + bytes / (16 * 1024)).unwrap_or(u32::MAX);
+    let longest = period.saturating_mul(periods);
+    tokio::time::timeout(longest, transfer).await.map_err(|_| net::Error::TimedOut(longest.as_secs()))?
+}
+
+async fn answer(send: &mut SendStream, answer: &Answer) -> Result<(), net::Error> {
+    net::write_message(send, answer).await?;
+    if !matches!(answer, Answer::Bytes { .. }) {
+        drop(send.finish());
+    }
+    Ok(())
+}
+
+enum Fault {
+    /// The update is bad: it gets a verdict.
+    Update(String),
+    /// The transfer broke: the client comes again.
+    Transfer(net::Error),
+}
+
+/// What is computed of an update while it comes.
+struct Check<'a> {
+    layout: &'a Layout,
+    hasher: blake3::Hasher,
+    /// Coordinates seen.
+    at: usize,
+    squares: f64,
+    refusal: Option<String>,
+}
+
+impl<'a> Check<'a> {
+    fn new(layout: &'a Layout) -> Self {
+        Self { layout, hasher: layout.hasher(), at: 0, squares: 0.0, refusal: None }
+    }
+
+    fn take(&mut self, block: &[u8]) -> Result<(), String> {
+        self.hasher.update(block);
+        // Models have one type, and blocks are multiples of every type's size.
+        let Some(dtype) = self.layout.tensors().first().map(|tensor| tensor.dtype) else { return Ok(()) };
+        if let Err(error) = sum::check_bytes(self.at, dtype, block) {
+            let reason = self.name(&error);
+            self.refusal = Some(reason.clone());
+            return Err(reason);
+        }
+        self.squares += block.chunks_exact(dtype.size()).map(|chunk| dtype.read(chunk).powi(2)).sum::<f64>();
+        self.at += block.len() / dtype.size();
+        Ok(())
+    }
+
+    /// The refusal with the tensor that the coordinate is in.
+    fn name(&self, error: &sum::Error) -> String {
+        let (sum::Error::NonFinite { coordinate } | sum::Error::DeltaOutside { coordinate, .. }) = error else {
+            return error.to_string();
+        };
+        let mut begin = 0;
+        for tensor in self.layout.tensors() {
+            if *coordinate < begin + tensor.count() {
+                return format!("tensor `{}`: {error}", tensor.name);
+            }
+            begin += tensor.count();
+        }
+        error.to_string()
+    }
+
+    /// The norm, if the digest is the announced one.
+    fn finish(self, announced: Digest) -> Result<f64, String> {
+        let got: Digest = self.hasher.finalize().into();
+        if got == announced {
+            Ok(self.squares.sqrt())
+        } else {
+            Err(format!("its digest is {}, {} was announced", got.short(), announced.short()))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Golden runs and equality of worker counts, over the digits that are built in.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tributary_client::data::{Source, TestRows};
+use tributary_client::partition::{self, Rows};
+use tributary_client::plan::Plan;
+use tributary_client::trainer::{Local, Trainer};
+use tributary_common::config::Document;
+use tributary_common::event::{Event, RoundLine};
+use tributary_common::id::RunId;
+use tributary_common::model::initial;
+use tributary_coordinator::Strategy;
+use tributary_coordinator::optimize::Optimizer;
+use tributary_coordinator::store::Memory;
+
+use crate::{Population, Run, Settings, simulate};
+
+const GOLDEN: &str = "
+run = { name = 'golden', seed = 1, rounds = ROUNDS }
+cohort = { size = 'all', wait_for = 10, quorum = QUORUM, deadline = 60 }
+input = { shape = [64], divide = 16, classes = 10 }
+data = { source = 'digits', test = { every = 5 }, partition = { kind = 'shards', clients = 10, per_client = 2, assign = 'stride' } }
+model = { dtype = 'DTYPE', init = 'zeros', layers = [{ kind = 'linear', out = 10 }] }
+train = { loss = 'cross_entropy', optimizer = { kind = 'sgd', lr = 0.5 }, steps = STEPS, batch = 'all' }
+aggregate = { rule = 'mean', weights = 'examples' }
+server = { optimizer = SERVER }
+evaluate = { every = 1, on = ['train', 'central'] }
+sim = SIM
+";
+
+struct Case<'a> {
+    rounds: &'a str,
+    steps: &'a str,
+    dtype: &'a str,
+    server: &'a str,
+    sim: &'a str,
+    quorum: &'a str,
+}
+
+const FEDAVG: Case<'_> =
+    Case { rounds: "10", steps: "5", dtype: "f64", server: "{ kind = 'sgd', lr = 1.0 }", sim: "{ }", quorum: "10" };
+
+fn run(case: &Case<'_>, workers: usize) -> Vec<RoundLine> {
+    let text = GOLDEN
+        .replace("ROUNDS", case.rounds)
+        .replace("STEPS", case.steps)
+        .replace("DTYPE", case.dtype)
+        .replace("SERVER", case.server)
+        .replace("SIM", case.sim)
+        .replace("QUORUM", case.quorum);
+    let document = Document::parse("golden.toml", &text).unwrap();
+    let strategy = Strategy::parse(&document).unwrap();
+    let plan = Arc::new(Plan::parse(&document).unwrap());
+    let mut root = document.table();
+    let settings = Settings::parse(root.section("sim").unwrap()).unwrap();
+    let mut data = root.section("data").unwrap();
+    let loaded = Source::parse("digits").unwrap().load(".".as_ref(), &plan.input, None).unwrap();
+    let rule = partition::parse(data.required("partition").unwrap()).unwrap();
+    let (train, test) = loaded.split(TestRows::Every(5.try_into().unwrap())).unwrap();
+    let parts = partition::deal(&*rule, &Rows::of(&train), plan.seed).unwrap();
+    let model = initial::parameters(&strategy.model, strategy.rounds.seed);
+    let run = Run {
+        id: RunId([0; 16]),
+        optimizer: Optimizer::new(strategy.optimizer, model.layout().count()),
+        strategy,
+        plan: Arc::clone(&plan),
+        settings,
+        population: Population { train: train.into(), test: test.map(Into::into), parts: parts.into() },
+        config: document.digest(),
+        model,
+        rows: Vec::new(),
+        store: Arc::new(Memory),
+    };
+    let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&plan))) as Box<dyn Trainer>).collect();
+    let mut lines = Vec::new();
+    simulate(&run, trainers, &AtomicBool::new(false), &|| Duration::ZERO, &mut |event| {
+        if let Event::Round(line) = event {
+            lines.push(line.clone());
+        }
+    })
+    .unwrap();
+    lines
+}
+
+fn check(case: &Case<'_>, round: usize, loss: f64, accuracy: f64, tolerance: f64) {
+    let lines = run(case, 1);
+    let line = &lines[round - 1];
+    let got = line.train.as_ref().unwrap().loss.unwrap();
+    assert!((got - loss).abs() <= tolerance, "loss {got} against {loss}");
+    let got = line.central.as_ref().unwrap().accuracy.unwrap();
+    assert!((got - accuracy).abs() < 1e-6, "accuracy {got} against {accuracy}");
+}
+
+/// The cells of rounds 1 and 10; those of round 50 are checked through the command.
+#[test]
+fn golden_runs_end_in_their_cells() {
+    check(&FEDAVG, 1, 2.063_781_29, 0.552_778, 1e-6);
+    check(&FEDAVG, 10, 1.039_706_19, 0.877_778, 1e-6);
+    check(&Case { steps: "1", ..FEDAVG }, 10, 1.529_546_88, 0.869_444, 1e-6);
+    check(&Case { server: "{ kind = 'sgd', lr = 1.0, momentum = 0.9 }", ..FEDAVG }, 10, 0.281_880_23, 0.9, 1e-6);
+    let nesterov = Case { server: "{ kind = 'sgd', lr = 0.7, momentum = 0.9, nesterov = true }", ..FEDAVG };
+    check(&nesterov, 10, 0.352_610_16, 0.9, 1e-6);
+    check(&Case { dtype: "f32", ..FEDAVG }, 10, 1.039_706_19, 0.877_778, 2e-3);
+}
+
+fn digests(lines: &[RoundLine]) -> Vec<String> {
+    lines.iter().map(|line| format!("{} of {}", line.model, line.clients)).collect()
+}
+
+#[test]
+fn the_number_of_workers_and_the_pace_of_the_network_change_no_bit() {
+    let one = digests(&run(&FEDAVG, 1));
+    assert_eq!(one.len(), 10);
+    assert_eq!(digests(&run(&FEDAVG, 3)), one);
+    let slow = Case { sim: "{ latency = 0.05, bandwidth = 1e5, loss = 0.1, seconds_per_step = 0.2 }", ..FEDAVG };
+    assert_eq!(digests(&run(&slow, 2)), one);
+}
+
+#[test]
+fn clients_that_vanish_leave_rounds_that_are_the_same_for_every_number_of_workers() {
+    let case = Case { sim: "{ drop_out = 0.2 }", quorum: "3", ..FEDAVG };
+    let lines = run(&case, 1);
+    assert_eq!(lines.len(), 10);
+    assert!(lines.iter().any(|line| line.clients < 10), "nobody vanished");
+    assert_eq!(digests(&run(&case, 2)), digests(&lines));
+}

@@ -1,0 +1,543 @@
+//! The event loop: one virtual clock, one queue of happenings, the coordinator's machine and the clients' machines.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tributary_client::data::Dataset;
+use tributary_client::machine::{self as client, Machine as ClientMachine};
+use tributary_client::plan::{Batch, Length, Plan, holdout};
+use tributary_client::trainer::Trainer;
+use tributary_common::Digest;
+use tributary_common::event::Event as Line;
+use tributary_common::id::{ClientId, RunId, Slot, Ticket, Version};
+use tributary_common::identity::Role;
+use tributary_common::message::{Offer, Results};
+use tributary_common::parameters::Parameters;
+use tributary_common::sum::{Sum, Weight};
+use tributary_common::time::Time;
+use tributary_coordinator::Strategy;
+use tributary_coordinator::optimize::Optimizer;
+use tributary_coordinator::record::Recorder;
+use tributary_coordinator::round::{Effect, Event, Machine, Reason, Report, Roster, Row};
+use tributary_coordinator::store::{self, Store};
+
+use crate::link::Link;
+use crate::workers::{Key, Outcome, Pool, Work};
+use crate::{Population, Settings};
+
+/// The name of the simulated evaluator.
+const EVALUATOR: &str = "evaluator";
+
+/// A run that cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// An update cannot be added.
+    #[error("could not add an update: {0}")]
+    Sum(#[from] tributary_common::sum::Error),
+}
+
+/// A run to simulate.
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// What the coordinator does.
+    pub strategy: Strategy,
+    /// What the clients do.
+    pub plan: Arc<Plan>,
+    /// Network and devices.
+    pub settings: Settings,
+    /// Who has which examples.
+    pub population: Population,
+    /// Digest of the configuration.
+    pub config: Digest,
+    /// The model to start from.
+    pub model: Parameters,
+    /// The server optimiser's state.
+    pub optimizer: Optimizer,
+    /// Rows of an earlier process; empty for a new run.
+    pub rows: Vec<Row>,
+    /// Where it is kept.
+    pub store: Arc<dyn Store>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Run({} {})", self.strategy.name, self.id)
+    }
+}
+
+/// How a simulated run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why.
+    pub reason: Reason,
+    /// The last version.
+    pub model: Parameters,
+    /// The central accuracy of the last measured round.
+    pub central_accuracy: Option<f64>,
+}
+
+/// Simulates `run` to its end, one thread for each of `trainers`. `clock` tells the real time since the start, for people
+/// only: where the network and the devices are ideal, the lines of rounds show it. `stop` suspends the run.
+///
+/// # Errors
+/// The store failed.
+pub fn simulate(
+    run: &Run,
+    trainers: Vec<Box<dyn Trainer>>,
+    stop: &AtomicBool,
+    clock: &dyn Fn() -> Duration,
+    tell: &mut dyn FnMut(&Line),
+) -> Result<Ended, Error> {
+    let ended = AtomicBool::new(false);
+    let stopped = || stop.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let pool = Pool::start(scope, trainers, &stopped);
+        let mut world = World::new(run, pool, clock, tell);
+        let result = world.play(stop);
+        // Work that nobody waits for any more ends at its next batch, so that the scope can end.
+        ended.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// Something that happens at a time.
+enum Happening {
+    Client(ClientId, client::Event),
+    Coordinator(Event),
+    /// A device is done: only now its outcome is asked for.
+    Done(ClientId, Ticket),
+}
+
+/// A client that has something to do. Nothing is kept of the others.
+#[derive(Default)]
+struct Device {
+    machine: ClientMachine,
+    keys: BTreeMap<Ticket, Vec<(On, Key)>>,
+    update: Option<(Ticket, Version, Parameters, u64)>,
+    results: Option<Results>,
+}
+
+#[derive(Clone, Copy)]
+enum On {
+    Central,
+    Local,
+    Train,
+    Update,
+}
+
+struct World<'a> {
+    run: &'a Run,
+    pool: Pool<'a>,
+    clock: &'a dyn Fn() -> Duration,
+    tell: &'a mut dyn FnMut(&Line),
+    link: Link,
+    machine: Machine,
+    recorder: Recorder,
+    devices: BTreeMap<ClientId, Device>,
+    /// By time, then by the order in which they were scheduled.
+    happenings: BTreeMap<(Time, u64), Happening>,
+    scheduled: u64,
+    now: Time,
+    models: BTreeMap<Version, Parameters>,
+    digests: BTreeMap<Version, Digest>,
+    model: Parameters,
+    optimizer: Optimizer,
+    sum: Option<Sum>,
+    staged: BTreeMap<(Ticket, ClientId), Parameters>,
+    round_began: Duration,
+    ended: Option<Reason>,
+}
+
+impl<'a> World<'a> {
+    fn new(run: &'a Run, pool: Pool<'a>, clock: &'a dyn Fn() -> Duration, tell: &'a mut dyn FnMut(&Line)) -> Self {
+        let settings = run.strategy.rounds.clone();
+        let roster = Roster::simulated(run.population.clients());
+        let mut effects = Vec::new();
+        let machine = if run.rows.is_empty() {
+            let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
+            Machine::new(settings, roster, row, &mut effects)
+        } else {
+            Machine::resume(settings, roster, &run.rows)
+        };
+        let version = machine.version();
+        let mut world = Self {
+            link: Link::new(run.settings, run.strategy.rounds.seed),
+            recorder: Recorder::new(&run.strategy),
+            devices: BTreeMap::new(),
+            happenings: BTreeMap::new(),
+            scheduled: 0,
+            now: Time::ZERO,
+            models: BTreeMap::from([(version, run.model.clone())]),
+            digests: BTreeMap::from([(version, run.model.digest())]),
+            model: run.model.clone(),
+            optimizer: run.optimizer.clone(),
+            sum: None,
+            staged: BTreeMap::new(),
+            round_began: Duration::ZERO,
+            ended: None,
+            machine,
+            run,
+            pool,
+            clock,
+            tell,
+        };
+        // Rows are answered by happenings; a resumed machine has none and is woken once.
+        if effects.is_empty() {
+            world.happen(Happening::Coordinator(Event::Wake), Duration::ZERO);
+        }
+        if world.run.population.test.is_some() {
+            let client = EVALUATOR.parse().expect("a name");
+            let joined = Event::Joined { client, role: Role::Evaluator, holding: None };
+            world.happen(Happening::Coordinator(joined), Duration::ZERO);
+        }
+        for effect in effects {
+            if let Effect::Append { sequence, .. } = effect {
+                world.happen(Happening::Coordinator(Event::Appended { sequence }), Duration::ZERO);
+            }
+        }
+        world
+    }
+
+    fn happen(&mut self, happening: Happening, after: Duration) {
+        self.happenings.insert((self.now + after, self.scheduled), happening);
+        self.scheduled += 1;
+    }
+
+    fn play(&mut self, stop: &AtomicBool) -> Result<Ended, Error> {
+        if self.run.rows.is_empty() {
+            let digest = self.model.digest();
+            self.run.store.append(&Row::RunCreated { run: self.run.id, config: self.run.config, model: digest })?;
+        }
+        let clients = self.run.population.clients();
+        let (strategy, digest) = (&self.run.strategy, self.model.digest());
+        let first = self.recorder.run(self.run.id, strategy, self.run.config, digest, clients, "sim");
+        self.publish(&first)?;
+        let mut stop_asked = false;
+        while self.ended.is_none() {
+            if stop.load(Ordering::Relaxed) && !stop_asked {
+                stop_asked = true;
+                self.step(Event::StopAsked)?;
+                continue;
+            }
+            let next = self.happenings.keys().next().map(|(time, _)| *time);
+            match (next, self.machine.wake_at()) {
+                (Some(at), wake) if wake.is_none_or(|wake| at <= wake) => {
+                    let ((at, _), happening) = self.happenings.pop_first().expect("it was just looked at");
+                    self.now = at;
+                    self.play_one(happening)?;
+                }
+                (_, Some(wake)) => {
+                    self.now = wake;
+                    self.step(Event::Wake)?;
+                }
+                // Nothing can ever happen again: too few clients for a round.
+                (_, None) => self.step(Event::StopAsked)?,
+            }
+        }
+        self.finish()
+    }
+
+    fn play_one(&mut self, happening: Happening) -> Result<(), Error> {
+        match happening {
+            Happening::Coordinator(event) => {
+                self.look(&event);
+                self.step(event)
+            }
+            Happening::Client(client, event) => {
+                self.client(&client, event);
+                Ok(())
+            }
+            Happening::Done(client, ticket) => {
+                self.done(&client, ticket);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes what travels with an event: results are merged before the machine learns of them.
+    fn look(&mut self, event: &Event) {
+        let Event::Evaluated { client, ticket: ticket @ Ticket::Evaluate { version } } = event else { return };
+        let results = self.devices.get_mut(client).and_then(|device| device.results.take());
+        if let Some(results) = results {
+            if let Err(reason) = self.recorder.measured(*version, client, &results) {
+                drop(self.publish(&Recorder::notice(Some(client.clone()), reason)));
+            }
+            if self.recorder.reaches_target(*version) {
+                self.happen(Happening::Coordinator(Event::TargetReached), Duration::ZERO);
+            }
+            self.happen(Happening::Client(client.clone(), client::Event::Reported { ticket: *ticket }), Duration::ZERO);
+        }
+    }
+
+    // ---- the coordinator ----
+
+    fn step(&mut self, event: Event) -> Result<(), Error> {
+        let mut effects = Vec::new();
+        self.machine.step(self.now, event, &mut effects);
+        for effect in effects {
+            self.perform(effect)?;
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<(), Error> {
+        let message = self.link.message();
+        match effect {
+            Effect::Append { sequence, row } => {
+                self.run.store.append(&row)?;
+                self.happen(Happening::Coordinator(Event::Appended { sequence }), Duration::ZERO);
+            }
+            Effect::Cancel { client, ticket, .. } => {
+                self.happen(Happening::Client(client, client::Event::Cancelled { ticket }), message);
+            }
+            Effect::Close { ticket } => self.happen(Happening::Coordinator(Event::Closed { ticket }), Duration::ZERO),
+            Effect::Commit { version, .. } => self.commit(version)?,
+            Effect::Discard { client, ticket, .. } => {
+                self.staged.remove(&(ticket, client.clone()));
+                self.happen(Happening::Client(client, client::Event::Refused { ticket }), message);
+            }
+            Effect::Drop { ticket } => {
+                self.sum = None;
+                self.staged.retain(|(staged, _), _| *staged != ticket);
+            }
+            Effect::Fold { client, ticket, weight, .. } => self.fold(client, ticket, weight)?,
+            Effect::Goodbye { .. } => {}
+            Effect::Offer { client, ticket, slot, version, left } => self.offer(client, ticket, slot, version, left),
+            Effect::Publish(report) => self.report(report)?,
+            Effect::Receipt { client, ticket, digest } => {
+                self.happen(Happening::Client(client, client::Event::Received { ticket, digest }), message);
+            }
+            Effect::Stop { reason } => self.ended = Some(reason),
+        }
+        Ok(())
+    }
+
+    fn offer(&mut self, client: ClientId, ticket: Ticket, slot: Slot, version: Version, left: Duration) {
+        if self.link.vanishes(&client, ticket) {
+            return;
+        }
+        let Some(model) = self.digests.get(&version).copied() else { return };
+        let bytes = self.model.layout().bytes() as u64;
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        if matches!(ticket, Ticket::Train { .. }) && slot == Slot(0) {
+            self.round_began = (self.clock)();
+        }
+        let offer = Offer { ticket, slot, version, model, bytes, left_ms };
+        self.happen(Happening::Client(client, client::Event::Offered(offer)), self.link.message());
+    }
+
+    fn fold(&mut self, client: ClientId, ticket: Ticket, weight: u64) -> Result<(), Error> {
+        let update = self.staged.remove(&(ticket, client)).expect("what is folded was staged");
+        let weight = Weight::new(weight)?;
+        if self.sum.is_none() {
+            self.sum = Some(Sum::new(self.model.layout().count(), self.run.strategy.aggregator.bits)?);
+        }
+        let sum = self.sum.as_mut().expect("made above");
+        sum.admit(weight)?;
+        let mut at = 0;
+        for tensor in update.layout().tensors() {
+            sum.fold_bytes(at, tensor.dtype, update.tensor(tensor), weight)?;
+            at += tensor.count();
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, version: Version) -> Result<(), Error> {
+        let kept = self.models.split_off(&self.machine.version());
+        self.models = kept;
+        self.digests = self.digests.split_off(&self.machine.version());
+        let sum = self.sum.take().expect("a commit has a quorum of at least one");
+        self.model = self.optimizer.step(&self.model, &sum)?;
+        self.run.store.keep(version, &self.model, &self.optimizer.state())?;
+        let digest = self.model.digest();
+        self.models.insert(version, self.model.clone());
+        self.digests.insert(version, digest);
+        self.happen(Happening::Coordinator(Event::Committed { version, digest }), Duration::ZERO);
+        Ok(())
+    }
+
+    fn report(&mut self, report: Report) -> Result<(), Error> {
+        let is_round = matches!(report, Report::Finished { .. });
+        let real = (self.clock)().saturating_sub(self.round_began).as_secs_f64();
+        for mut line in self.recorder.report(report) {
+            if let Line::Round(round) = &mut line
+                && self.run.settings.is_ideal()
+            {
+                round.seconds = real;
+            }
+            self.publish(&line)?;
+        }
+        if is_round {
+            let is_current = self.recorder.last().is_some_and(|line| line.version == self.machine.version());
+            if self.recorder.is_best() && is_current {
+                self.run.store.mark_best()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, line: &Line) -> Result<(), Error> {
+        self.run.store.event(line)?;
+        (self.tell)(line);
+        Ok(())
+    }
+
+    // ---- the clients ----
+
+    fn client(&mut self, client: &ClientId, event: client::Event) {
+        let mut effects = Vec::new();
+        let device = self.devices.entry(client.clone()).or_insert_with(|| {
+            let mut device = Device::default();
+            device.machine.step(client::Event::Connected, &mut effects);
+            device
+        });
+        device.machine.step(event, &mut effects);
+        for effect in effects {
+            self.act(client, effect);
+        }
+        if self.devices.get(client).is_some_and(|device| device.machine.phase().is_none()) {
+            self.devices.remove(client);
+        }
+    }
+
+    fn act(&mut self, client: &ClientId, effect: client::Effect) {
+        let message = self.link.message();
+        let who = client.clone();
+        match effect {
+            client::Effect::Accept { ticket } => {
+                self.happen(Happening::Coordinator(Event::TaskAccepted { client: who, ticket }), message);
+            }
+            client::Effect::Decline { ticket, reason } => {
+                self.happen(Happening::Coordinator(Event::TaskDeclined { client: who, ticket, reason }), message);
+            }
+            client::Effect::Fetch(offer) => {
+                self.recorder.sent(offer.bytes);
+                let after = self.link.transfer(self.model.layout().bytes());
+                self.happen(Happening::Client(who, client::Event::Fetched { ticket: offer.ticket }), after);
+            }
+            client::Effect::Work(offer) => self.work(client, &offer),
+            client::Effect::Put { ticket } => self.put(client, ticket),
+            client::Effect::Report { ticket } => {
+                self.happen(Happening::Coordinator(Event::Evaluated { client: who, ticket }), message);
+            }
+            // A device is forgotten with its machine; what the pool still computes is nobody's.
+            client::Effect::Forget { .. } | client::Effect::Stop { .. } => {}
+        }
+    }
+
+    fn work(&mut self, client: &ClientId, offer: &Offer) {
+        let Some(model) = self.models.get(&offer.version).cloned() else { return };
+        let (run, plan) = (self.run, &self.run.plan);
+        let mut keys = Vec::new();
+        let mut after = Duration::ZERO;
+        let mut measure = |pool: &mut Pool<'a>, on, dataset: &'a Dataset, indices: Vec<u32>| {
+            if !indices.is_empty() {
+                keys.push((on, pool.submit(Work::Measure { model: model.clone(), dataset, indices })));
+            }
+        };
+        if let (EVALUATOR, Some(test)) = (client.as_str(), &run.population.test) {
+            let all = (0..u32::try_from(test.len()).expect("data sets are below 2^32")).collect();
+            measure(&mut self.pool, On::Central, test, all);
+        } else {
+            let part = run.population.part(client).unwrap_or_default();
+            let split = holdout::split(part, plan.holdout, plan.seed, client);
+            match offer.ticket {
+                Ticket::Train { round, .. } => {
+                    after = self.link.training(steps(plan, split.train.len()));
+                    let (client, dataset) = (client.clone(), &*run.population.train);
+                    let work = Work::Train { round, client, model: model.clone(), dataset, indices: split.train };
+                    keys.push((On::Update, self.pool.submit(work)));
+                }
+                Ticket::Evaluate { .. } => {
+                    if plan.evaluate_on.train {
+                        measure(&mut self.pool, On::Train, &run.population.train, split.train);
+                    }
+                    if plan.evaluate_on.local {
+                        measure(&mut self.pool, On::Local, &run.population.train, split.held_out);
+                    }
+                }
+            }
+        }
+        let device = self.devices.get_mut(client).expect("a device that works has a machine");
+        device.keys.insert(offer.ticket, keys);
+        self.happen(Happening::Done(client.clone(), offer.ticket), after);
+    }
+
+    /// The virtual end of a piece of work: waits for its real one.
+    fn done(&mut self, client: &ClientId, ticket: Ticket) {
+        let Some(keys) = self.devices.get_mut(client).and_then(|device| device.keys.remove(&ticket)) else { return };
+        let mut results = Results::default();
+        let mut failure = None;
+        for (on, key) in keys {
+            match (on, self.pool.wait(key)) {
+                (On::Update, Ok(Outcome::Trained(trained))) => {
+                    let update = self.run.plan.stages.seal(trained.update);
+                    let device = self.devices.get_mut(client).expect("looked at above");
+                    device.update = Some((ticket, self.machine.version(), update, trained.weight));
+                }
+                (On::Central, Ok(Outcome::Measured(metrics))) => results.central = Some(metrics),
+                (On::Local, Ok(Outcome::Measured(metrics))) => results.local = Some(metrics),
+                (On::Train, Ok(Outcome::Measured(metrics))) => results.train = Some(metrics),
+                (_, Err(reason)) => failure = Some(reason),
+                (_, Ok(_)) => unreachable!("an outcome is of the kind of its work"),
+            }
+        }
+        let event = match failure {
+            Some(reason) => client::Event::Failed { ticket, reason },
+            None => client::Event::Finished { ticket },
+        };
+        if let (Ticket::Evaluate { .. }, Some(device)) = (ticket, self.devices.get_mut(client)) {
+            device.results = Some(results);
+        }
+        self.client(client, event);
+    }
+
+    fn put(&mut self, client: &ClientId, ticket: Ticket) {
+        let Some(device) = self.devices.get_mut(client) else { return };
+        let Some((_, _, update, examples)) = device.update.take().filter(|(held, ..)| *held == ticket) else { return };
+        let who = client.clone();
+        let after = self.link.transfer(update.bytes().len());
+        let weight = self.run.strategy.aggregator.weight(examples).map_err(|error| error.to_string());
+        let opened = self.run.strategy.stages.open(update.norm()).map_err(|refused| refused.to_string());
+        let event = match weight.and_then(|weight| opened.map(|()| weight)) {
+            Ok(weight) => {
+                let digest = update.digest();
+                self.recorder.received(update.bytes().len() as u64);
+                self.staged.insert((ticket, client.clone()), update);
+                Event::Staged { client: who, ticket, weight: weight.get(), digest }
+            }
+            Err(reason) => Event::Refused { client: who, ticket, reason },
+        };
+        self.happen(Happening::Coordinator(event), after);
+    }
+
+    // ---- the end ----
+
+    fn finish(&mut self) -> Result<Ended, Error> {
+        let reason = self.ended.take().expect("the loop ended because of it");
+        let seconds = (self.clock)().as_secs_f64();
+        let path = self.run.store.model_path().map(|path| path.display().to_string());
+        let line = self.recorder.done(&reason, seconds, self.model.digest(), self.model.norm(), path);
+        self.publish(&line)?;
+        Ok(Ended { reason, model: self.model.clone(), central_accuracy: self.recorder.central_accuracy() })
+    }
+}
+
+/// How many steps a client of so many examples takes.
+fn steps(plan: &Plan, examples: usize) -> u64 {
+    let batches = match plan.train.batch {
+        Batch::All => 1,
+        Batch::Size(size) => examples.div_ceil(size) as u64,
+    };
+    match plan.train.length {
+        Length::Epochs(epochs) => epochs * batches,
+        Length::Steps(steps) => steps,
+    }
+}
