@@ -5,6 +5,7 @@
 //! one's own trainer.
 
 pub mod agent;
+pub mod crew;
 pub mod data;
 mod layer;
 pub mod loss;
@@ -12,4 +13,5 @@ pub mod machine;
 pub mod optimizer;
 pub mod partition;
 pub mod plan;
+pub mod supply;
 pub mod trainer;

@@ -317,7 +317,10 @@ impl Driver {
                 self.order(Order::Commit { version }).await?;
             }
             Effect::Discard { client, ticket, reason } => {
-                self.staged.remove(&(ticket, client.clone()));
+                // What is discarded may be a second update while the first one waits for its row.
+                if !matches!(self.machine.standing(&client, ticket), Standing::Staged(_)) {
+                    self.staged.remove(&(ticket, client.clone()));
+                }
                 self.say(&client, ToClient::Verdict { ticket, reason });
             }
             Effect::Drop { ticket } => {

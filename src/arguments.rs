@@ -1,0 +1,250 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Federated learning over QUIC: coordinator, clients, simulator, certificates and reports in one tool.
+#[derive(Debug, Parser)]
+#[command(name = "tributary", version, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Print one JSON document instead of text
+    #[arg(long, global = true, conflicts_with = "json_lines")]
+    pub(crate) json: bool,
+    /// Print one JSON object for every event (docs/events.schema.json)
+    #[arg(long, global = true)]
+    pub(crate) json_lines: bool,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a coordinator, clients and an evaluator as real processes on this machine
+    Demo(Demo),
+    /// Simulate a run; the same file deploys
+    Sim(Sim),
+    /// Check a run file: shapes, parameters, skew of the partition, bytes a round, memory
+    Check(Check),
+    /// Serve a run to clients
+    Coordinator(Coordinator),
+    /// Take part in a run with this machine's data
+    Client(Client),
+    /// Make and look at the federation's certificates
+    Certs(Certs),
+    /// Write the report of a run as one HTML page
+    Report(Report),
+    /// Measure a saved model
+    Eval(Eval),
+    /// List every layer, rule, partition, source and so on
+    List(List),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
+}
+
+/// A run file and what is set over it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunFile {
+    /// The run file
+    #[arg(value_name = "RUN.toml")]
+    pub(crate) file: PathBuf,
+    /// Set a value over the file, as in --set train.batch=32
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// A run file; without one, digits dealt to ten clients, two classes each
+    #[arg(value_name = "RUN.toml")]
+    pub(crate) file: Option<PathBuf>,
+    /// Set a value over the file
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Folder for the run; by default a new one below runs/
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    #[command(flatten)]
+    pub(crate) run: RunFile,
+    /// Folder for the run; by default a new one below runs/
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Keep nothing on disk
+    #[arg(long, conflicts_with_all = ["out", "resume"])]
+    pub(crate) no_out: bool,
+    /// Go on with the run in --out
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
+    /// Threads that train; by default one for each core
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) run: RunFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Coordinator {
+    #[command(flatten)]
+    pub(crate) run: RunFile,
+    /// Identity folder with the role coordinator (`tributary certs issue`)
+    #[arg(long)]
+    pub(crate) identity: PathBuf,
+    /// Where to listen; port 0 is any free one
+    #[arg(long, default_value = "0.0.0.0:4433")]
+    pub(crate) listen: SocketAddr,
+    /// Folder for the run; by default a new one below runs/
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with the run in --out
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
+    /// End when standard input closes
+    #[arg(long, hide = true)]
+    pub(crate) tethered: bool,
+    /// Write the address to this file once it is known
+    #[arg(long, hide = true)]
+    pub(crate) address_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Client {
+    /// Identity folder with the role client or evaluator; more than one for several clients in one process
+    #[arg(long, required_unless_present = "check")]
+    pub(crate) identity: Vec<PathBuf>,
+    /// The coordinator's address
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "check")]
+    pub(crate) coordinator: Option<String>,
+    /// This machine's data: digits, idx:DIR or csv:FILE
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) data: Option<String>,
+    /// A run file, whose partition --part is taken of
+    #[arg(long, value_name = "RUN.toml")]
+    pub(crate) run: Option<PathBuf>,
+    /// Set a value over that file
+    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "run")]
+    pub(crate) set: Vec<String>,
+    /// A part of that run file's partition: a number from 0, or test; one for each identity
+    #[arg(long, requires = "run")]
+    pub(crate) part: Vec<String>,
+    /// Only say whether the data fit the run file
+    #[arg(long, requires = "run")]
+    pub(crate) check: bool,
+    /// End when the run is over instead of waiting for the next
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// End after so many seconds without a connection
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) give_up_after: Option<u64>,
+    /// End when standard input closes
+    #[arg(long, hide = true)]
+    pub(crate) tethered: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Certs {
+    #[command(subcommand)]
+    pub(crate) command: CertsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertsCommand {
+    /// Make a federation's authority
+    Init {
+        /// Folder for the authority; keep root.key offline
+        folder: PathBuf,
+        /// Name of the federation
+        #[arg(long)]
+        federation: String,
+    },
+    /// Issue an identity
+    Issue {
+        /// Folder of the authority
+        authority: PathBuf,
+        /// Name of the member, unique in the federation
+        name: String,
+        /// Role
+        #[arg(long, value_enum, default_value = "client")]
+        role: Role,
+        /// Folder for the identity
+        #[arg(long)]
+        out: PathBuf,
+        /// Days until it expires
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3650))]
+        days: u64,
+    },
+    /// Show certificates
+    Show {
+        /// A PEM file, an identity folder or an authority's folder
+        path: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Role {
+    /// Trains on its own data
+    Client,
+    /// Distributes models and adds updates
+    Coordinator,
+    /// Measures models on hold-out data
+    Evaluator,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Folder of the run
+    pub(crate) folder: PathBuf,
+    /// The page; by default report.html in the folder
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// A model file (safetensors)
+    pub(crate) model: PathBuf,
+    /// The run file that describes the model
+    #[arg(long, value_name = "RUN.toml")]
+    pub(crate) run: PathBuf,
+    /// Set a value over that file
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// What to measure on; by default the run file's test examples
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) data: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only this kind: layers, rules, partitions, …
+    pub(crate) kind: Option<String>,
+}

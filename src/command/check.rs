@@ -1,0 +1,64 @@
+//! `tributary check`: what a run file means, before anything runs.
+
+use serde_json::json;
+use tributary_client::partition::{Rows, Skew};
+use tributary_client::supply::Dealt;
+
+use crate::arguments;
+use crate::exit::{self, Failure};
+use crate::file::RunFile;
+use crate::output::{Format, Output, bytes, table};
+
+/// The partition's skew as a sentence or two.
+pub(super) fn skew(dealt: &Dealt) -> String {
+    Skew::of(&dealt.parts, Rows::of(&dealt.train).labels).to_string()
+}
+
+pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Failure> {
+    let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
+    let (strategy, model) = (&file.strategy, &file.strategy.model);
+    let dealt = file.deal()?;
+    let clients = dealt.parts.clients();
+    let size = model.layout.bytes() as u64;
+    let count = model.layout.count() as u64;
+    let cohort = strategy.rounds.cohort.of(clients) as u64;
+    let state = strategy.optimizer.state_bytes() as u64;
+    // Model, next model and sum; the state of the server optimiser; what the process itself takes.
+    let memory = 2 * size + count * (8 + state) + (64 << 20);
+    if output.format != Format::Text {
+        let layers: Vec<_> = model
+            .layers
+            .iter()
+            .zip(&model.shapes[1..])
+            .map(|(layer, shape)| json!({"kind": layer.name(), "shape": shape}))
+            .collect();
+        output.document(&json!({
+            "name": strategy.name, "rounds": strategy.rounds.rounds, "parameters": count, "model_bytes": size, "layers": layers,
+            "clients": clients, "cohort": cohort, "round_bytes_down": cohort * size, "round_bytes_up": cohort * size,
+            "coordinator_memory_bytes": memory, "partition": dealt.parts.digest(), "config": file.document.digest(),
+        }));
+        return Ok(exit::OK);
+    }
+    let rows = model.layers.iter().enumerate().map(|(index, layer)| {
+        let own = model.parameters.iter().filter(|parameter| parameter.name.starts_with(&format!("{index}.")));
+        let parameters: usize = own.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        vec![
+            format!("{index}"),
+            layer.name().to_owned(),
+            format!("{:?}", model.shapes[index + 1]),
+            parameters.to_string(),
+        ]
+    });
+    output.result(&table(&["layer", "kind", "leaves", "parameters"], rows));
+    output.result(&format!("model           {count} parameters, {} as {}", bytes(size), model.dtype));
+    output.result(&format!("partition       {}", skew(&dealt)));
+    output.result(&format!("digest          {} (the lists of indices)", dealt.parts.digest()));
+    output.result(&format!(
+        "a round         {cohort} of {clients} clients, {} down, {} up",
+        bytes(cohort * size),
+        bytes(cohort * size)
+    ));
+    output.result(&format!("coordinator     at most {} of memory", bytes(memory)));
+    output.result(&format!("next            tributary sim {}", arguments.run.file.display()));
+    Ok(exit::OK)
+}

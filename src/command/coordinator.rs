@@ -1,0 +1,105 @@
+//! `tributary coordinator`: serves a run to clients.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tributary_certs::{Credentials, tls};
+use tributary_common::Digest;
+use tributary_common::id::RunId;
+use tributary_common::identity::Role;
+use tributary_coordinator::server::{Error, Limits, Run, Server};
+
+use super::run_folder::{self, Choice};
+use super::{certs, sim, stop};
+use crate::arguments;
+use crate::exit::{self, Failure};
+use crate::file::RunFile;
+use crate::output::{Output, Summary};
+
+pub(super) fn run(arguments: &arguments::Coordinator, output: Output) -> Result<u8, Failure> {
+    let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
+    let credentials = load(&arguments.identity, &[Role::Coordinator])?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
+    runtime.block_on(serve(arguments, &file, &credentials, output))
+}
+
+/// Reads an identity folder that must have one of `roles` and be valid now.
+pub(super) fn load(folder: &std::path::Path, roles: &[Role]) -> Result<Credentials, Failure> {
+    let credentials = Credentials::load(folder)?;
+    let role = credentials.identity().role;
+    if !roles.contains(&role) {
+        let wanted: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+        let hint = format!("issue one with `tributary certs issue … --role {}`", wanted[0]);
+        let text = format!("the identity in `{}` has the role {role}, not {}", folder.display(), wanted.join(" or "));
+        return Err(Failure::new(exit::NOT_AUTHORISED, text).with_hint(Some(hint)));
+    }
+    credentials.check(certs::now())?;
+    Ok(credentials)
+}
+
+/// A run's id: of its configuration and the moment it began. No random choice depends on it.
+fn new_id(config: Digest) -> RunId {
+    let since = certs::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let digest = Digest::of(&[&config.0[..], &since.to_le_bytes()].concat());
+    RunId(digest.0[..16].try_into().expect("a digest has 32 bytes"))
+}
+
+async fn serve(
+    arguments: &arguments::Coordinator,
+    file: &RunFile,
+    credentials: &Credentials,
+    output: Output,
+) -> Result<u8, Failure> {
+    let failed = |error: Error| match error {
+        Error::Listen { .. } => Failure::new(exit::RUN_FAILED, error)
+            .with_hint(Some("another process may use the port; choose one with --listen, or port 0 for any")),
+        other => Failure::new(exit::RUN_FAILED, other),
+    };
+    let tls = tls::server_config(credentials)?;
+    // The port is taken before anything is written: a second coordinator leaves no folder behind.
+    let server = Server::bind(arguments.listen, tls, Limits::default()).map_err(failed)?;
+    let address = server.address().map_err(failed)?;
+    let choice = match (&arguments.out, arguments.resume) {
+        (Some(path), true) => Choice::Resume(path),
+        (Some(path), false) => Choice::Named(path),
+        (None, _) => Choice::NewOrUnfinished,
+    };
+    let config = file.document.digest();
+    let begun = run_folder::begin(file, &choice, new_id(config))?;
+    let is_resumed = !begun.rows.is_empty();
+    output.say(&format!("{} on {address}{}", credentials.identity(), if is_resumed { ", going on" } else { "" }));
+    let mut tasks = JoinSet::new();
+    let stop = stop::token(arguments.tethered, &mut tasks).map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
+    if let Some(path) = &arguments.address_file {
+        let beside = path.with_extension("new");
+        std::fs::write(&beside, address.to_string())
+            .and_then(|()| std::fs::rename(&beside, path))
+            .map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
+    }
+    let run = Run {
+        id: begun.id,
+        strategy: file.strategy.clone(),
+        plan: file.plan_text()?,
+        config,
+        model: begun.model,
+        optimizer: begun.optimizer,
+        rows: begun.rows,
+        store: begun.store,
+    };
+    let shown = Arc::new(Mutex::new((output.progress(), Summary::default())));
+    let told = Arc::clone(&shown);
+    let ended = server
+        .serve(run, stop, move |event| {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.0.event(event);
+            told.1.event(event);
+        })
+        .await
+        .map_err(failed)?;
+    let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
+    let next = next.map_or_else(Vec::new, |page| vec![format!("open {}", page.display())]);
+    shown.lock().unwrap_or_else(PoisonError::into_inner).1.print(output, &Value::Null, &next);
+    sim::end(&ended.reason, ended.central_accuracy, file.strategy.gate)
+}

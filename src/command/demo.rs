@@ -1,0 +1,202 @@
+//! `tributary demo`: a coordinator, clients and an evaluator as real processes on loopback, with fresh certificates.
+
+mod alone;
+mod children;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+use tributary_certs::Authority;
+use tributary_common::event::{Done, Event};
+use tributary_common::id::ClientId;
+use tributary_common::identity::Role;
+
+use super::{certs, client, stop};
+use crate::arguments;
+use crate::exit::{self, Failure, RUN_FAILED};
+use crate::file::RunFile;
+use crate::output::{Output, Summary, percent, table};
+use children::Children;
+
+/// The run file of a demo without one.
+const DIGITS: &str = include_str!("../../examples/digits.toml");
+
+/// Client processes at most; more clients share them.
+const PROCESSES: usize = 10;
+
+/// The demo's certificates are valid for a day.
+const VALIDITY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the coordinator may take to listen.
+const START: Duration = Duration::from_secs(20);
+
+pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Failure> {
+    let failed = |error: std::io::Error| Failure::new(RUN_FAILED, error);
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let path = match &arguments.file {
+        Some(path) => path.clone(),
+        None => {
+            let path = folder.path().join("digits.toml");
+            std::fs::write(&path, DIGITS).map_err(failed)?;
+            path
+        }
+    };
+    let file = RunFile::read(&path, &arguments.set)?;
+    let dealt = file.deal()?;
+    let clients = dealt.parts.clients();
+    let demo = Demo { folder: folder.path(), path: &path, arguments, clients, has_test: dealt.test.is_some() };
+    output.say(&format!(
+        "{} clients, 1 coordinator and {} on this machine, with fresh certificates",
+        clients,
+        if demo.has_test { "1 evaluator" } else { "no evaluator" }
+    ));
+    output.say(&super::check::skew(&dealt));
+    demo.issue()?;
+    let flag = stop::flag().map_err(failed)?;
+    let mut children = Children::default();
+    let (mut progress, mut summary) = (output.progress(), Summary::default());
+    let outcome = demo.play(&mut children, &flag, &mut |event| {
+        progress.event(event);
+        summary.event(event);
+    });
+    children.end();
+    outcome?;
+    if flag.load(Ordering::Relaxed) {
+        return Ok(exit::INTERRUPTED);
+    }
+    let done = summary.done.clone().ok_or_else(|| Failure::new(RUN_FAILED, "the coordinator ended without a word"))?;
+    let compared = alone::compare(&file, &dealt, &demo.model(&done)?, summary.rounds.len() as u64)?;
+    let next = next_steps(&demo, &done);
+    let more = compared.as_ref().map_or(serde_json::Value::Null, |compared| json!(compared));
+    summary.print(output, &more, &next);
+    if let Some(compared) = compared.filter(|_| output.format == crate::output::Format::Text) {
+        output.result(&compared_table(&compared));
+    }
+    let accuracy = summary.rounds.last().and_then(|line| line.central.as_ref()?.accuracy);
+    let reason = match done.reason.as_str() {
+        "rounds" => tributary_coordinator::round::Reason::Rounds,
+        "stop_at" => tributary_coordinator::round::Reason::Target,
+        "suspended" => tributary_coordinator::round::Reason::Suspended,
+        other => {
+            tributary_coordinator::round::Reason::QuorumMissed { missing: format!("the coordinator ended: {other}") }
+        }
+    };
+    super::sim::end(&reason, accuracy, file.strategy.gate)
+}
+
+fn compared_table(compared: &alone::Compared) -> String {
+    let row = |what: &str, global: f64, local: f64| {
+        vec![what.to_owned(), percent(global), percent(local), format!("{:+.1} points", (global - local) * 100.0)]
+    };
+    let rows = [
+        row("the evaluator's examples", compared.global, compared.alone),
+        row("of them, each client's own classes", compared.global_own, compared.alone_own),
+    ];
+    let header = ["accuracy on", "together", "each client alone (mean)", "gain"];
+    format!("{}\nalone: same initial weights, same total of local steps, nothing shared", table(&header, rows))
+}
+
+fn next_steps(demo: &Demo<'_>, done: &Done) -> Vec<String> {
+    let mut next = Vec::new();
+    if let Some(folder) = done.path.as_ref().and_then(|path| Path::new(path).parent()) {
+        next.push(format!("open {}", folder.join("report.html").display()));
+    }
+    match &demo.arguments.file {
+        Some(file) => next.push(format!("tributary sim {}   # the same models, bit for bit", file.display())),
+        None => next.push("tributary sim examples/digits.toml   # the same models, bit for bit".to_owned()),
+    }
+    next
+}
+
+/// What a demo needs to know of itself.
+struct Demo<'a> {
+    folder: &'a Path,
+    path: &'a Path,
+    arguments: &'a arguments::Demo,
+    clients: usize,
+    has_test: bool,
+}
+
+impl Demo<'_> {
+    fn identity(&self, name: &str) -> PathBuf {
+        self.folder.join("identities").join(name)
+    }
+
+    fn issue(&self) -> Result<(), Failure> {
+        let failed = |error: tributary_certs::Error| Failure::new(RUN_FAILED, error);
+        let authority = Authority::create(&self.folder.join("authority"), "demo", certs::now()).map_err(failed)?;
+        let issue = |role, name: &str| certs::issue(&authority, role, name, VALIDITY, &self.identity(name)).map(drop);
+        issue(Role::Coordinator, "coordinator")?;
+        issue(Role::Evaluator, "evaluator")?;
+        (0..self.clients).try_for_each(|index| issue(Role::Client, ClientId::simulated(index, self.clients).as_str()))
+    }
+
+    /// Starts everybody and follows the coordinator's events to the end.
+    fn play(
+        &self,
+        children: &mut Children,
+        stop: &std::sync::atomic::AtomicBool,
+        tell: &mut dyn FnMut(&Event),
+    ) -> Result<(), Failure> {
+        let program = client::executable()?;
+        let address_file = self.folder.join("address");
+        let mut coordinator = children.command(&program);
+        coordinator.arg("coordinator").arg(self.path).args(["--json-lines", "--quiet", "--tethered"]);
+        coordinator.args(["--listen", "127.0.0.1:0"]).arg("--identity").arg(self.identity("coordinator"));
+        coordinator.arg("--address-file").arg(&address_file).args(self.sets());
+        if let Some(out) = &self.arguments.out {
+            coordinator.arg("--out").arg(out);
+        }
+        let events = children.start_with_output(coordinator)?;
+        let address = children.address(&address_file, START)?;
+        if self.has_test {
+            self.client(children, &program, &address, &[("evaluator".to_owned(), "test".to_owned())])?;
+        }
+        let per_process = self.clients.div_ceil(PROCESSES);
+        let members: Vec<_> = (0..self.clients)
+            .map(|index| (ClientId::simulated(index, self.clients).to_string(), index.to_string()))
+            .collect();
+        for group in members.chunks(per_process) {
+            self.client(children, &program, &address, group)?;
+        }
+        for line in BufReader::new(events).lines() {
+            let Ok(line) = line else { break };
+            if let Ok(event) = serde_json::from_str(&line) {
+                tell(&event);
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        if stop.load(Ordering::Relaxed) { Ok(()) } else { children.coordinator_ended() }
+    }
+
+    fn client(
+        &self,
+        children: &mut Children,
+        program: &Path,
+        address: &str,
+        members: &[(String, String)],
+    ) -> Result<(), Failure> {
+        let mut command = children.command(program);
+        command.args(["client", "--once", "--quiet", "--tethered", "--give-up-after", "60", "--coordinator", address]);
+        command.arg("--run").arg(self.path).args(self.sets());
+        for (name, part) in members {
+            command.arg("--identity").arg(self.identity(name)).arg("--part").arg(part);
+        }
+        children.start(command)
+    }
+
+    fn sets(&self) -> Vec<String> {
+        self.arguments.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]).collect()
+    }
+
+    fn model(&self, done: &Done) -> Result<tributary_common::parameters::Parameters, Failure> {
+        let path = done.path.as_ref().ok_or_else(|| Failure::new(RUN_FAILED, "the coordinator kept no model"))?;
+        tributary_common::parameters::safetensors::read(Path::new(path))
+            .map_err(|error| Failure::new(RUN_FAILED, error))
+    }
+}

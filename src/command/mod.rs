@@ -1,0 +1,49 @@
+//! One file a command.
+
+mod certs;
+mod check;
+mod client;
+mod coordinator;
+mod demo;
+mod eval;
+mod list;
+mod report;
+mod run_folder;
+mod sim;
+mod stop;
+
+use clap::CommandFactory;
+
+use crate::arguments::{Arguments, Command};
+use crate::exit::{self, Failure};
+use crate::output::Output;
+
+/// Runs the command that was typed; the number is the exit code.
+pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<u8, Failure> {
+    let output = *output;
+    match &arguments.command {
+        Command::Demo(demo) => demo::run(demo, output),
+        Command::Sim(sim) => sim::run(sim, output),
+        Command::Check(check) => check::run(check, output),
+        Command::Coordinator(coordinator) => coordinator::run(coordinator, output),
+        Command::Client(client) => client::run(client, output),
+        Command::Certs(certs) => certs::run(&certs.command, output),
+        Command::Report(report) => report::run(report, output),
+        Command::Eval(eval) => eval::run(eval, output),
+        Command::List(list) => list::run(list, output),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "tributary", &mut text);
+            output.result(&String::from_utf8_lossy(&text));
+            Ok(exit::OK)
+        }
+        Command::Man { folder } => {
+            let io = |error| {
+                Failure::new(exit::INVALID, format!("could not write manual pages to `{}`: {error}", folder.display()))
+            };
+            std::fs::create_dir_all(folder).map_err(io)?;
+            clap_mangen::generate_to(Arguments::command(), folder).map_err(io)?;
+            Ok(exit::OK)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Where a run is kept: the folder that was named, or a new numbered one, or the one of an unfinished run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tributary_common::id::RunId;
+use tributary_common::parameters::Parameters;
+use tributary_coordinator::optimize::Optimizer;
+use tributary_coordinator::round::Row;
+use tributary_coordinator::store::{Folder, Memory, Store};
+
+use crate::exit::{Failure, INVALID};
+use crate::file::RunFile;
+
+/// Below this folder runs are numbered.
+const RUNS: &str = "runs";
+
+/// A run that begins or goes on.
+pub(super) struct Begun {
+    pub(super) id: RunId,
+    pub(super) model: Parameters,
+    pub(super) optimizer: Optimizer,
+    pub(super) rows: Vec<Row>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) folder: Option<PathBuf>,
+}
+
+/// How a run's folder is chosen.
+pub(super) enum Choice<'a> {
+    /// Nothing is kept.
+    Nowhere,
+    /// A new numbered folder.
+    New,
+    /// A new numbered folder, or the newest if it holds an unfinished run of the same configuration.
+    NewOrUnfinished,
+    /// This folder, which must hold no run.
+    Named(&'a Path),
+    /// This folder, whose run goes on.
+    Resume(&'a Path),
+}
+
+pub(super) fn begin(file: &RunFile, choice: &Choice<'_>, id: RunId) -> Result<Begun, Failure> {
+    match choice {
+        Choice::Nowhere => fresh(file, Arc::new(Memory), None, id),
+        Choice::New => create(file, &numbered(file, 1)?, id),
+        Choice::NewOrUnfinished => match numbered(file, 0)? {
+            newest if is_unfinished(file, &newest) => resume(file, &newest),
+            _ => create(file, &numbered(file, 1)?, id),
+        },
+        Choice::Named(path) => create(file, path, id),
+        Choice::Resume(path) => resume(file, path),
+    }
+}
+
+fn create(file: &RunFile, path: &Path, id: RunId) -> Result<Begun, Failure> {
+    let store = Folder::create(path, &file.text)?;
+    fresh(file, Arc::new(store), Some(path.to_owned()), id)
+}
+
+fn fresh(file: &RunFile, store: Arc<dyn Store>, folder: Option<PathBuf>, id: RunId) -> Result<Begun, Failure> {
+    let model = file.initial_model()?;
+    let optimizer = Optimizer::new(file.strategy.optimizer, model.layout().count());
+    Ok(Begun { id, model, optimizer, rows: Vec::new(), store, folder })
+}
+
+fn resume(file: &RunFile, path: &Path) -> Result<Begun, Failure> {
+    let (store, resumed) = Folder::resume(path, file.document.digest())?;
+    let Some(Row::RunCreated { run, .. }) = resumed.rows.first() else {
+        return Err(Failure::new(INVALID, format!("the run in `{}` has no beginning", path.display())));
+    };
+    let id = *run;
+    let count = file.strategy.model.layout.count();
+    let (model, optimizer) = match resumed.model {
+        Some(model) => {
+            let optimizer =
+                Optimizer::with_state(file.strategy.optimizer, count, &resumed.optimizer).ok_or_else(|| {
+                    Failure::new(
+                        INVALID,
+                        format!("the server optimiser's state in `{}` is not of this model", path.display()),
+                    )
+                })?;
+            (model, optimizer)
+        }
+        None => (file.initial_model()?, Optimizer::new(file.strategy.optimizer, count)),
+    };
+    Ok(Begun { id, model, optimizer, rows: resumed.rows, store: Arc::new(store), folder: Some(path.to_owned()) })
+}
+
+/// The folder `ahead` places behind the newest of this name; with 0 the newest itself.
+fn numbered(file: &RunFile, ahead: u32) -> Result<PathBuf, Failure> {
+    let name = &file.strategy.name;
+    let runs = Path::new(RUNS);
+    let mut newest = 0_u32;
+    if runs.exists() {
+        let io = |error| Failure::new(INVALID, format!("could not look into `{RUNS}`: {error}"));
+        for entry in std::fs::read_dir(runs).map_err(io)? {
+            let entry = entry.map_err(io)?.file_name();
+            let number =
+                entry.to_str().and_then(|entry| entry.strip_prefix(name.as_str())?.strip_prefix('-')?.parse().ok());
+            newest = newest.max(number.unwrap_or(0));
+        }
+    }
+    Ok(runs.join(format!("{name}-{:03}", newest + ahead)))
+}
+
+/// Whether `path` holds a run of this configuration without an end.
+fn is_unfinished(file: &RunFile, path: &Path) -> bool {
+    let Ok((_, resumed)) = Folder::resume(path, file.document.digest()) else { return false };
+    let committed = resumed.rows.iter().filter(|row| matches!(row, Row::ModelCommitted { .. })).count() as u64;
+    let has_end = std::fs::read_to_string(path.join("events.jsonl")).is_ok_and(|events| {
+        let last = events.lines().last().unwrap_or_default();
+        last.contains("\"event\":\"done\"") && !last.contains("\"reason\":\"suspended\"")
+    });
+    committed < file.strategy.rounds.rounds && !has_end
+}

@@ -1,0 +1,93 @@
+//! `tributary sim`: a run with simulated clients.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+use tributary_client::trainer::{Local, Trainer};
+use tributary_common::id::RunId;
+use tributary_coordinator::round::Reason;
+use tributary_simulation::{Population, Run, simulate};
+
+use super::run_folder::{self, Choice};
+use super::stop;
+use crate::arguments;
+use crate::exit::{self, Failure};
+use crate::file::RunFile;
+use crate::output::{Format, Output, Summary};
+
+#[expect(clippy::disallowed_methods, reason = "the command is a driver: it shows people how long things took")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Failure> {
+    let began = now();
+    let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
+    let dealt = file.deal()?;
+    if output.format == Format::Text {
+        output.say(&super::check::skew(&dealt));
+    }
+    let config = file.document.digest();
+    // The same file gives the same id: a simulated run is its configuration.
+    let id = RunId(config.0[..16].try_into().expect("a digest has 32 bytes"));
+    let choice = match (&arguments.out, arguments.resume) {
+        _ if arguments.no_out => Choice::Nowhere,
+        (Some(path), true) => Choice::Resume(path),
+        (Some(path), false) => Choice::Named(path),
+        (None, _) => Choice::New,
+    };
+    let begun = run_folder::begin(&file, &choice, id)?;
+    let workers = match arguments.workers {
+        Some(0) => return Err(Failure::new(exit::USAGE, "--workers must be at least 1")),
+        Some(workers) => workers,
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&file.plan))) as Box<dyn Trainer>).collect();
+    let run = Run {
+        id: begun.id,
+        strategy: file.strategy.clone(),
+        plan: Arc::clone(&file.plan),
+        settings: file.sim,
+        population: Population { train: dealt.train, test: dealt.test, parts: dealt.parts },
+        config,
+        model: begun.model,
+        optimizer: begun.optimizer,
+        rows: begun.rows,
+        store: begun.store,
+    };
+    let flag = stop::flag().map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
+    let (mut progress, mut summary) = (output.progress(), Summary::default());
+    let ended = simulate(&run, trainers, &flag, &|| began.elapsed(), &mut |event| {
+        progress.event(event);
+        summary.event(event);
+    })
+    .map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
+    let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
+    let next = next.map_or_else(Vec::new, |page| vec![format!("open {}", page.display())]);
+    summary.print(output, &Value::Null, &next);
+    end(&ended.reason, ended.central_accuracy, file.strategy.gate)
+}
+
+/// The exit code of a run's end.
+pub(super) fn end(reason: &Reason, accuracy: Option<f64>, gate: Option<f64>) -> Result<u8, Failure> {
+    match reason {
+        Reason::Rounds | Reason::Target => match (gate, accuracy) {
+            (Some(gate), accuracy) if accuracy.is_none_or(|accuracy| accuracy < gate) => {
+                let found =
+                    accuracy.map_or_else(|| "was not measured".to_owned(), |accuracy| format!("is {accuracy:.4}"));
+                Err(Failure::new(
+                    exit::GATE_NOT_MET,
+                    format!("the central accuracy {found}, evaluate.gate asks for {gate}"),
+                ))
+            }
+            _ => Ok(exit::OK),
+        },
+        Reason::Suspended => Ok(exit::INTERRUPTED),
+        Reason::QuorumMissed { missing } => {
+            Err(Failure::new(exit::RUN_FAILED, format!("the run ended without a quorum: {missing}"))
+                .with_hint(Some("lower cohort.quorum, raise cohort.deadline, or see why clients decline")))
+        }
+        Reason::StoreFailed { reason } => Err(Failure::new(exit::RUN_FAILED, reason)),
+    }
+}

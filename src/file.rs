@@ -1,0 +1,111 @@
+//! A run file, whole: read once, checked for sections that nobody knows, handed out to those whose they are.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tributary_client::plan::Plan;
+use tributary_client::supply::{Dealt, Supply};
+use tributary_common::config::{Document, Error, RUN_FILE_BYTES_MAX};
+use tributary_common::model::initial;
+use tributary_common::parameters::{Parameters, safetensors};
+use tributary_coordinator::Strategy;
+use tributary_coordinator::strategy::PLAN_SECTIONS;
+use tributary_simulation::Settings;
+
+use crate::exit::{Failure, INVALID};
+
+/// Every section that a run file may have.
+const SECTIONS: &[&str] =
+    &["aggregate", "cohort", "data", "evaluate", "input", "model", "run", "server", "sim", "stages", "train"];
+
+/// A run file in all its parts.
+pub(crate) struct RunFile {
+    /// As it was typed, for the run's folder.
+    pub(crate) text: String,
+    pub(crate) document: Document,
+    pub(crate) strategy: Strategy,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) sim: Settings,
+    base: PathBuf,
+}
+
+impl RunFile {
+    /// Reads `path` with `set` over it.
+    pub(crate) fn read(path: &Path, set: &[String]) -> Result<Self, Failure> {
+        let shown = path.display().to_string();
+        let failed = |error: std::io::Error| {
+            Failure::new(INVALID, format!("could not read run file `{shown}`: {error}"))
+                .with_hint(Some("give the path of a TOML file; examples/ holds some"))
+        };
+        let size = std::fs::metadata(path).map_err(failed)?.len();
+        if size > RUN_FILE_BYTES_MAX as u64 {
+            return Err(Failure::new(
+                INVALID,
+                format!("run file `{shown}` has {size} bytes, {RUN_FILE_BYTES_MAX} are allowed"),
+            ));
+        }
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let base = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        Self::parse(&shown, text, base, set)
+    }
+
+    pub(crate) fn parse(name: &str, text: String, base: PathBuf, set: &[String]) -> Result<Self, Failure> {
+        let mut document = Document::parse(name, &text)?;
+        for assignment in set {
+            document.set(assignment)?;
+        }
+        let mut root = document.table();
+        for section in SECTIONS {
+            drop(root.optional(section));
+        }
+        root.finish()?;
+        let strategy = Strategy::parse(&document)?;
+        let plan = Arc::new(Plan::parse(&document)?);
+        let sim = Settings::parse(document.table().section("sim")?)?;
+        let kept = if set.is_empty() { text } else { format!("# with --set {}\n{text}", set.join(" --set ")) };
+        Ok(Self { text: kept, document, strategy, plan, sim, base })
+    }
+
+    /// What simulated and demo clients hold.
+    pub(crate) fn deal(&self) -> Result<Dealt, Failure> {
+        let supply = Supply::parse(self.document.table().section("data")?, self.base.clone())?;
+        Ok(supply.load(&self.plan.input, self.plan.seed)?)
+    }
+
+    /// What every client needs, as canonical text.
+    pub(crate) fn plan_text(&self) -> Result<String, Error> {
+        let mut text = self.document.canonical(PLAN_SECTIONS);
+        if let Some(item) = self.document.table().section("data")?.optional("holdout") {
+            text.push_str(&format!("data = {{\"holdout\" = {}}}\n", item.number()?));
+        }
+        Ok(text)
+    }
+
+    /// The model to start from: the run file's own, or drawn from the seed.
+    pub(crate) fn initial_model(&self) -> Result<Parameters, Failure> {
+        let model = &self.strategy.model;
+        let Some(from) = &model.from else {
+            return Ok(initial::parameters(model, self.strategy.rounds.seed));
+        };
+        let path = self.base.join(from);
+        let read = safetensors::read(&path).map_err(|error| Failure::new(INVALID, error))?;
+        if read.layout().digest() == model.layout.digest() {
+            return Ok(read);
+        }
+        let differs = model.layout.tensors().iter().find(|tensor| {
+            read.layout()
+                .find(&tensor.name)
+                .is_none_or(|found| (found.dtype, &found.shape) != (tensor.dtype, &tensor.shape))
+        });
+        let which = differs.map_or_else(
+            || "it holds more tensors than the model".to_owned(),
+            |tensor| format!("tensor `{}` of {:?} {} is not in it", tensor.name, tensor.shape, tensor.dtype),
+        );
+        Err(Failure::new(INVALID, format!("could not start from `{}`: {which}", path.display())))
+    }
+
+    /// Where relative paths begin.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+}

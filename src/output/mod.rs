@@ -1,0 +1,101 @@
+//! What people and programs see: results on standard output, talk and progress on standard error.
+
+mod progress;
+mod summary;
+mod units;
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::Value;
+use tributary_common::event::Event;
+
+pub(crate) use progress::Progress;
+pub(crate) use summary::{Summary, table};
+pub(crate) use units::{bytes, duration, percent};
+
+use crate::arguments::Global;
+use crate::exit::Failure;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    JsonLines,
+    Text,
+}
+
+/// Where everything that is said goes through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    pub(crate) is_quiet: bool,
+    verbose: u8,
+    is_terminal: bool,
+}
+
+impl Output {
+    pub(crate) fn new(global: &Global) -> Self {
+        let format = match (global.json, global.json_lines) {
+            (true, _) => Format::Json,
+            (_, true) => Format::JsonLines,
+            (false, false) => Format::Text,
+        };
+        let is_terminal = std::io::stderr().is_terminal();
+        Self { format, is_quiet: global.quiet, verbose: global.verbose, is_terminal }
+    }
+
+    /// Sends the libraries' log to standard error, as much of it as was asked for.
+    pub(crate) fn log(self) {
+        let level = match self.verbose {
+            0 => tracing::Level::ERROR,
+            1 => tracing::Level::INFO,
+            _ => tracing::Level::DEBUG,
+        };
+        let filter = tracing_subscriber::EnvFilter::new(format!(
+            "error,tributary={level},tributary_coordinator={level},tributary_client={level}"
+        ));
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        // A second logger in one process is a mistake of ours, and harmless.
+        drop(subscriber.try_init());
+    }
+
+    /// A result, on standard output. A reader that went away ends the printing, not the run.
+    pub(crate) fn result(self, text: &str) {
+        drop(writeln!(std::io::stdout().lock(), "{text}"));
+    }
+
+    /// A document, on standard output.
+    pub(crate) fn document(self, value: &Value) {
+        self.result(&format!("{value:#}"));
+    }
+
+    /// Talk, on standard error.
+    pub(crate) fn say(self, text: &str) {
+        if !self.is_quiet {
+            drop(writeln!(std::io::stderr().lock(), "{text}"));
+        }
+    }
+
+    /// An event, where events are asked for.
+    pub(crate) fn event(self, event: &Event) {
+        if self.format == Format::JsonLines {
+            let line = serde_json::to_string(event).expect("events are plain data");
+            self.result(&line);
+        }
+    }
+
+    /// Progress of a run: bars on a terminal, lines elsewhere.
+    pub(crate) fn progress(self) -> Progress {
+        Progress::new(self, self.is_terminal && !self.is_quiet && self.format == Format::Text)
+    }
+
+    /// What went wrong, and what to do.
+    pub(crate) fn failure(self, failure: &Failure) {
+        let mut text = format!("error: {}", failure.text);
+        if let Some(hint) = &failure.hint {
+            text = format!("{text}\n  hint: {hint}");
+        }
+        drop(writeln!(std::io::stderr().lock(), "{text}"));
+    }
+}
