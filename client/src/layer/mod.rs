@@ -8,6 +8,8 @@ mod conv2d;
 mod dropout;
 mod element;
 mod flatten;
+#[cfg(feature = "candle")]
+mod graph;
 mod linear;
 mod max_pool2d;
 mod relu;
@@ -23,6 +25,8 @@ use tributary_kernels::sgd::Step;
 use tributary_kernels::workspace::Workspace;
 
 pub(crate) use element::Element;
+#[cfg(feature = "candle")]
+pub(crate) use graph::{Graph, Learned};
 
 /// One kind of layer.
 pub(crate) struct Row {
@@ -32,6 +36,9 @@ pub(crate) struct Row {
     single: fn(&Place<'_>) -> Option<Operator<f32>>,
     /// The same in double precision.
     double: fn(&Place<'_>) -> Option<Operator<f64>>,
+    /// Its output as a differentiable tensor; without activation, which follows as a layer of its own.
+    #[cfg(feature = "candle")]
+    graph: fn(&Place<'_>, &candle_core::Tensor, &mut Graph<'_>) -> candle_core::Result<candle_core::Tensor>,
 }
 
 /// Every layer, by name.

@@ -38,7 +38,19 @@ impl Local {
         Self::over(plan, execution)
     }
 
-    pub(super) fn over(plan: Arc<Plan>, execution: Box<dyn Execution>) -> Self {
+    /// The same by candle's automatic gradients: slower, for comparison.
+    #[cfg(feature = "candle")]
+    #[must_use]
+    pub fn with_autograd(plan: Arc<Plan>) -> Self {
+        use super::autograd::Autograd;
+        let execution: Box<dyn Execution> = match plan.model.dtype {
+            Dtype::F64 => Box::new(Autograd::<f64>::new(Arc::clone(&plan))),
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Box::new(Autograd::<f32>::new(Arc::clone(&plan))),
+        };
+        Self::over(plan, execution)
+    }
+
+    fn over(plan: Arc<Plan>, execution: Box<dyn Execution>) -> Self {
         let values: usize = plan.model.shapes.iter().map(|shape| shape.iter().product::<usize>()).sum();
         let fit = EVALUATION_BYTES / (values * plan.model.dtype.size()).max(1);
         let evaluation_batch = fit.clamp(*EVALUATION_BATCH.start(), *EVALUATION_BATCH.end());

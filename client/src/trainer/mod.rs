@@ -7,6 +7,8 @@
 //! Deliberately not here: rounds, connections and stages. A result is a pure function of the model's bytes, the plan, the
 //! examples and the streams of (seed, round, client).
 
+#[cfg(feature = "candle")]
+mod autograd;
 mod batches;
 mod direct;
 mod error;

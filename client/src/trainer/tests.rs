@@ -70,7 +70,7 @@ pub(super) fn images(dtype: &str, train: &str) -> Problem {
 }
 
 /// Numbers y = 2x + 1 to be found by one weight and one bias, which stand as bias, weight in the buffer.
-fn line(train: &str) -> Problem {
+pub(super) fn line(train: &str) -> Problem {
     let text = format!(
         "input = {{ shape = [1] }}\nmodel = {{ dtype = 'f64', init = 'zeros', layers = [{{ kind = 'linear', out = 1 }}] }}\n\
          train = {{ loss = 'mse', batch = 'all', {train} }}"
