@@ -1,5 +1,6 @@
 //! What the machine wants done.
 
+use std::fmt;
 use std::time::Duration;
 
 use tributary_common::Digest;
@@ -64,6 +65,13 @@ pub enum Effect {
         /// Its integer weight.
         weight: u64,
     },
+    /// Tell a client that came after the end how the run ended.
+    Goodbye {
+        /// Whom.
+        client: ClientId,
+        /// Why.
+        reason: Reason,
+    },
     /// Offer work.
     Offer {
         /// To whom.
@@ -88,7 +96,7 @@ pub enum Effect {
         /// The update's digest.
         digest: Digest,
     },
-    /// Say goodbye to all and end.
+    /// Tell all who are here how the run ended, and end.
     Stop {
         /// Why.
         reason: Reason,
@@ -114,6 +122,18 @@ pub enum Reason {
     Suspended,
     /// The stop target is reached.
     Target,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QuorumMissed { missing } => write!(f, "the run ended below its quorum: {missing}"),
+            Self::Rounds => f.write_str("all rounds are done"),
+            Self::StoreFailed { reason } => write!(f, "the store failed: {reason}"),
+            Self::Suspended => f.write_str("the coordinator stops for now"),
+            Self::Target => f.write_str("the stop target is reached"),
+        }
+    }
 }
 
 /// How one slot ended.
@@ -163,11 +183,11 @@ pub enum Report {
         /// … to the commit.
         committed: Time,
     },
-    /// No round can open yet.
+    /// No round can open before more clients join.
     Waiting {
         /// Clients that are here.
         joined: usize,
-        /// Clients that are needed.
+        /// Clients that must be here.
         needed: usize,
     },
 }

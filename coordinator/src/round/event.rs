@@ -46,6 +46,13 @@ pub enum Event {
         /// Whose.
         client: ClientId,
     },
+    /// A client says how far it is; any sign of work will do.
+    Progress {
+        /// Who.
+        client: ClientId,
+        /// The offer's.
+        ticket: Ticket,
+    },
     /// The shell refused an update: wrong shape, not finite, wrong digest.
     Refused {
         /// Whose.
@@ -73,7 +80,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The stop target (`run.stop_at`) is reached.
+    /// The version that was measured last reaches the stop target (`run.stop_at`): no further round opens.
     TargetReached,
     /// A client began to work.
     TaskAccepted {

@@ -2,7 +2,7 @@
 //! watches those from outside.
 
 use super::phase::Collecting;
-use super::{Machine, Phase, Slot};
+use super::{CohortSize, Machine, Phase, Slot, WEIGHT_SUM_MAX};
 use tributary_common::time::Time;
 
 impl Machine {
@@ -22,19 +22,32 @@ impl Machine {
         }
         assert!(self.wake_at().is_none_or(|at| at > now), "I8: the next wake is later than now");
         assert_eq!(self.round.0, self.version.0 + 1, "I3: one version a round");
+        assert!(self.measuring.len() <= 2, "at most one older version is measured beside the last one");
     }
 
     fn assert_round(&self, round: &Collecting) {
-        let size = self.settings.cohort.of(usize::MAX / 2);
-        assert!(round.places.len() <= size, "I4: the cohort is at most the target");
+        assert!(round.places.len() <= round.target, "I4: the cohort is at most the target");
+        if let CohortSize::Number(number) = self.settings.cohort {
+            assert!(round.target <= number, "I4: the target is at most the run file's number");
+        }
         assert!(round.places.is_sorted_by(|a, b| a.client < b.client), "one slot for each client");
-        let folded = round.places.iter().filter_map(|place| match place.slot {
-            Slot::Folded { weight, .. } => Some(weight),
-            _ => None,
-        });
-        let (n_folded, weight) = folded.fold((0, 0), |(n, sum), weight| (n + 1, sum + weight));
+        let (mut n_folded, mut weight, mut weight_accepted, mut n_open, mut n_terminal) = (0, 0, 0, 0, 0);
+        for place in &round.places {
+            match place.slot {
+                Slot::Folded { weight: one, .. } => {
+                    n_folded += 1;
+                    weight += one;
+                    weight_accepted += one;
+                }
+                Slot::Staged { weight: one, .. } => weight_accepted += one,
+                Slot::Away | Slot::Declined(_) | Slot::Lost(_) | Slot::Offered | Slot::Training => {}
+            }
+            n_open += usize::from(place.slot.is_open());
+            n_terminal += usize::from(place.slot.is_terminal());
+        }
         assert_eq!((n_folded, weight), (round.n_folded, round.weight), "I7: the weight is that of the folded updates");
-        let n_terminal = round.places.iter().filter(|place| place.slot.is_terminal()).count();
-        assert_eq!(n_terminal, round.n_terminal, "the count of terminal slots is right");
+        assert_eq!((n_open, n_terminal), (round.n_open, round.n_terminal), "the counts of slots are right");
+        assert_eq!(weight_accepted, round.weight_accepted, "the weight to come is that of the staged updates");
+        assert!(weight_accepted <= WEIGHT_SUM_MAX, "the sum of weights is exact in a double");
     }
 }

@@ -9,17 +9,23 @@
 //!
 //! Sans-IO: events and the time go in, effects come out. What depends on a row being durable waits for `Appended`.
 
+mod closing;
 mod effect;
+mod ending;
 mod evaluation;
 mod event;
 mod invariants;
 mod machine;
+mod opening;
+mod peers;
 mod phase;
 mod resume;
 mod roster;
 mod row;
 mod settings;
+mod settled;
 mod slot;
+mod standing;
 
 pub use effect::{Effect, Fate, Reason, Report};
 pub use event::Event;
@@ -29,6 +35,7 @@ pub use roster::Roster;
 pub use row::Row;
 pub use settings::{ATTEMPTS_MAX, CohortSize, Evaluation, Quorum, Settings, WEIGHT_MAX, WEIGHT_SUM_MAX};
 pub use slot::{Loss, Slot};
+pub use standing::Standing;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,14 @@
 //! Where the machine is between two commits.
 
+use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket};
 use tributary_common::time::Time;
 
-use super::slot::Place;
-use super::{Reason, Slot};
+use super::Reason;
+use super::slot::{Loss, Place, Slot};
+
+/// Clients of one fate that a message names; the others are counted.
+const NAMED_MAX: usize = 5;
 
 /// Where the machine is.
 #[derive(Clone, Debug)]
@@ -56,49 +60,101 @@ pub struct Collecting {
     pub(super) deadline: Time,
     /// Whether the opening is durable and the offers are out.
     pub(super) is_open: bool,
+    /// Whether the shell was asked for what ends this phase: `Close` while closing, `Commit` while committing.
+    pub(super) is_asked: bool,
+    /// The digest of the version that was built, until its row is durable.
+    pub(super) built: Option<Digest>,
+    /// The most slots that the run file allows.
+    pub(super) target: usize,
     /// The fewest updates that may be committed.
     pub(super) quorum: usize,
-    /// Sum of the folded weights.
+    /// Sum of the weights of staged and folded updates.
+    pub(super) weight_accepted: u64,
+    /// Sum of the weights of folded updates.
     pub(super) weight: u64,
     /// Updates in the sum.
     pub(super) n_folded: usize,
+    /// Slots of which an update may still come.
+    pub(super) n_open: usize,
     /// Slots of which nothing more can come.
     pub(super) n_terminal: usize,
 }
 
 impl Collecting {
-    pub(super) fn place(&mut self, client: &ClientId) -> Option<(usize, &mut Place)> {
-        let index = self.places.binary_search_by(|place| place.client.cmp(client)).ok()?;
-        Some((index, &mut self.places[index]))
+    /// A round whose offers are not out yet.
+    pub(super) fn new(ticket: Ticket, cohort: &[ClientId], target: usize, quorum: usize, now: Time) -> Self {
+        let place = |client: &ClientId| Place { client: client.clone(), slot: Slot::Offered, ended: now };
+        Self {
+            ticket,
+            places: cohort.iter().map(place).collect(),
+            opened: now,
+            deadline: now,
+            is_open: false,
+            is_asked: false,
+            built: None,
+            target,
+            quorum,
+            weight_accepted: 0,
+            weight: 0,
+            n_folded: 0,
+            n_open: cohort.len(),
+            n_terminal: 0,
+        }
     }
 
-    /// Ends an open slot.
-    pub(super) fn end(&mut self, index: usize, slot: Slot, now: Time) {
-        debug_assert!(slot.is_terminal(), "only an end ends a slot");
+    /// The index of a client's place.
+    pub(super) fn index(&self, client: &ClientId) -> Option<usize> {
+        self.places.binary_search_by(|place| place.client.cmp(client)).ok()
+    }
+
+    /// The index of a client's place, if an update may still come of it.
+    pub(super) fn open_index(&self, client: &ClientId) -> Option<usize> {
+        self.index(client).filter(|&index| self.places[index].slot.is_open())
+    }
+
+    /// Moves a slot on: the only way to change one, because it keeps the counts.
+    pub(super) fn set(&mut self, index: usize, slot: Slot, now: Time) {
         let place = &mut self.places[index];
-        assert!(!place.slot.is_terminal(), "a slot ends once");
+        assert!(!place.slot.is_terminal(), "I1: a slot ends once");
+        self.n_open = self.n_open - usize::from(place.slot.is_open()) + usize::from(slot.is_open());
+        match slot {
+            Slot::Staged { weight, .. } => self.weight_accepted += weight,
+            Slot::Folded { weight, .. } => {
+                self.weight += weight;
+                self.n_folded += 1;
+            }
+            Slot::Away | Slot::Declined(_) | Slot::Lost(_) | Slot::Offered | Slot::Training => {}
+        }
+        if slot.is_terminal() {
+            self.n_terminal += 1;
+            place.ended = now;
+        }
         place.slot = slot;
-        place.ended = now;
-        self.n_terminal += 1;
     }
 
-    /// What keeps the round from its quorum, for people.
+    /// What keeps the round from its quorum, for people: who declined why, who was late.
     pub(super) fn missing(&self) -> String {
-        let count = |name| self.places.iter().filter(|place| place.slot.name() == name).count();
-        let mut text = format!(
-            "{} of {} updates came, {} are needed; {} declined, {} lost",
-            self.n_folded,
-            self.places.len(),
-            self.quorum,
-            count("declined"),
-            count("lost"),
-        );
-        let reason = self.places.iter().find_map(|place| match &place.slot {
-            Slot::Declined(reason) | Slot::Lost(super::Loss::Refused(reason)) => Some((&place.client, reason)),
-            _ => None,
-        });
-        if let Some((client, reason)) = reason {
-            text = format!("{text}; {client}: {reason}");
+        let mut text = format!("{} of {} updates came, {} are needed", self.n_folded, self.places.len(), self.quorum);
+        let because = |client: &ClientId, reason: &str| format!("{client} ({reason})");
+        type Told<'a> = &'a dyn Fn(&Place) -> Option<String>;
+        let kinds: [(&str, Told<'_>); 3] = [
+            ("declined", &|place| match &place.slot {
+                Slot::Declined(reason) => Some(because(&place.client, reason)),
+                _ => None,
+            }),
+            ("refused", &|place| match &place.slot {
+                Slot::Lost(Loss::Refused(reason)) => Some(because(&place.client, reason)),
+                _ => None,
+            }),
+            ("late", &|place| (place.slot == Slot::Lost(Loss::Late)).then(|| place.client.to_string())),
+        ];
+        for (kind, told) in kinds {
+            let all: Vec<_> = self.places.iter().filter_map(told).collect();
+            if let Some(more) = all.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
+                text = format!("{text}; {kind}: {} and {more} more", all[..NAMED_MAX].join(", "));
+            } else if !all.is_empty() {
+                text = format!("{text}; {kind}: {}", all.join(", "));
+            }
         }
         text
     }

@@ -51,6 +51,14 @@ impl Roster {
         }
     }
 
+    /// Whether `client` is here. A simulated population is always here.
+    pub(super) fn holds(&self, client: &ClientId) -> bool {
+        match &self.clients {
+            Clients::Joined(joined) => joined.contains(client),
+            Clients::Simulated(_) => true,
+        }
+    }
+
     /// How many clients are here, evaluators not counted.
     #[must_use]
     pub fn n_clients(&self) -> usize {

@@ -7,7 +7,7 @@ use tributary_common::id::Seed;
 use crate::select::Selector;
 
 /// Attempts at one round before the run gives up.
-pub const ATTEMPTS_MAX: u32 = 5;
+pub const ATTEMPTS_MAX: u32 = 3;
 
 /// The largest weight of one update: 2^32 examples.
 pub const WEIGHT_MAX: u64 = 1 << 32;
@@ -39,7 +39,29 @@ impl CohortSize {
             Self::Share(share) => at_least_one(share, joined),
         }
     }
+
+    /// How many clients must have joined for a cohort of `wanted`.
+    pub(super) fn least_joined(self, wanted: usize) -> usize {
+        match self {
+            // A number below the quorum is an error of the run file, which whoever builds `Settings` refuses.
+            Self::All | Self::Number(_) => wanted,
+            Self::Share(_) => {
+                let (mut low, mut high) = (wanted, wanted);
+                while self.of(high) < wanted && high < POPULATION_MAX {
+                    (low, high) = (high, high.saturating_mul(2));
+                }
+                while low < high {
+                    let middle = low.midpoint(high);
+                    if self.of(middle) < wanted { low = middle + 1 } else { high = middle }
+                }
+                low
+            }
+        }
+    }
 }
+
+/// The most clients that a share is taken of.
+const POPULATION_MAX: usize = 1 << 32;
 
 /// The fewest updates that may be committed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +83,7 @@ impl Quorum {
     }
 }
 
+/// `share · of`, rounded up. A share is rarely exact in binary: 0.07 · 100 is 7.000000000000001, which is meant to be 7.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -68,7 +91,9 @@ impl Quorum {
     reason = "a share from 0 to 1 of a count below 2^53 is a count"
 )]
 fn at_least_one(share: f64, of: usize) -> usize {
-    ((share * of as f64).ceil() as usize).clamp(1, of.max(1))
+    let product = share * of as f64;
+    let tolerance = 1e-12 * product;
+    ((product - tolerance).ceil() as usize).clamp(1, of.max(1))
 }
 
 /// When and on what versions are measured.
@@ -105,4 +130,31 @@ pub struct Settings {
     pub evaluate: Option<Evaluation>,
     /// Whether the next round waits for the evaluation, because that may end the run.
     pub has_target: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_up_but_not_by_the_error_of_binary_fractions() {
+        for (share, of, expected) in [(0.07, 100, 7), (0.55, 20, 11), (0.1, 1_000_000, 100_000), (0.101, 100, 11)] {
+            assert_eq!(CohortSize::Share(share).of(of), expected, "{share} of {of}");
+        }
+        assert_eq!(CohortSize::Share(0.001).of(10), 1);
+        assert_eq!(Quorum::Share(0.8).of(0), 1);
+        assert_eq!(Quorum::Number(0).of(5), 1);
+        assert_eq!((CohortSize::All.of(7), CohortSize::Number(9).of(7)), (7, 7));
+    }
+
+    /// Without it a run waits for clients and names a number that is not enough.
+    #[test]
+    fn the_clients_a_share_needs_for_a_quorum_are_the_fewest_that_suffice() {
+        let size = CohortSize::Share(0.1);
+        for wanted in 1..40 {
+            let least = size.least_joined(wanted);
+            assert!(size.of(least) >= wanted && (least == wanted || size.of(least - 1) < wanted), "{wanted}: {least}");
+        }
+        assert_eq!(CohortSize::All.least_joined(4), 4);
+    }
 }

@@ -5,22 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket, Version};
 
-use super::super::{Effect, Event, Row};
+use super::super::{Effect, Event, Report, Row};
 
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
     rows: Vec<Row>,
-    durable: u64,
-    opened: BTreeMap<Ticket, BTreeSet<ClientId>>,
-    closed: BTreeSet<Ticket>,
-    /// Folds since the last restart, which forgets every sum.
-    folded: BTreeMap<(Ticket, ClientId), u64>,
-    /// Train offers without an end.
-    offered: BTreeSet<(Ticket, ClientId)>,
-    pub(super) version: Version,
+    /// So many of the rows are durable.
+    durable: usize,
     quorum: usize,
-    ended: bool,
+    /// Tickets whose sum is finished or forgotten.
+    closed: BTreeSet<Ticket>,
+    /// Weights in the sums of this process; a restart forgets every sum.
+    folded: BTreeMap<(Ticket, ClientId), u64>,
+    /// Who was in the sum when a commit was asked for.
+    committed: BTreeMap<Ticket, BTreeSet<ClientId>>,
+    /// Offers without an end.
+    offered: BTreeSet<(Ticket, ClientId)>,
+    has_ended: bool,
 }
 
 impl Checker {
@@ -28,20 +30,22 @@ impl Checker {
         Self { quorum, ..Self::default() }
     }
 
-    /// The rows that a restart finds: those that are durable.
-    pub(super) fn restart(&mut self) -> Vec<Row> {
-        self.rows.truncate(usize::try_from(self.durable).unwrap());
+    /// The rows that a restart finds: the durable ones, and up to `more` whose `Appended` was on its way.
+    pub(super) fn restart(&mut self, more: usize) -> &[Row] {
+        self.rows.truncate(self.durable + more);
+        self.durable = self.rows.len();
+        self.closed.clear();
         self.folded.clear();
         self.offered.clear();
-        self.closed.clear();
-        self.opened.clear();
-        self.rows.clone()
+        &self.rows
     }
 
     pub(super) fn sees_event(&mut self, event: &Event) {
         match event {
-            Event::Appended { sequence } => self.durable = self.durable.max(sequence + 1),
-            Event::TaskDeclined { client, ticket, .. } => {
+            Event::Appended { sequence } => {
+                self.durable = self.durable.max(usize::try_from(*sequence).unwrap() + 1);
+            }
+            Event::Evaluated { client, ticket } | Event::TaskDeclined { client, ticket, .. } => {
                 self.offered.remove(&(*ticket, client.clone()));
             }
             _ => {}
@@ -49,55 +53,115 @@ impl Checker {
     }
 
     pub(super) fn sees(&mut self, effect: &Effect) {
-        assert!(!self.ended, "I6: after the end comes nothing, not {effect:?}");
+        let is_goodbye = matches!(effect, Effect::Discard { .. } | Effect::Goodbye { .. });
+        assert!(!self.has_ended || is_goodbye, "I6: after the end come only goodbyes, not {effect:?}");
         match effect {
             Effect::Append { sequence, row } => {
                 assert_eq!(*sequence, self.rows.len() as u64, "rows have numbers without gaps");
                 self.rows.push(row.clone());
             }
-            Effect::Offer { client, ticket: ticket @ Ticket::Train { .. }, version, .. } => {
-                assert_eq!(*version, self.version, "offers start from the last commit");
-                assert!(self.is_durable(|row| matches!(row, Row::RoundOpened { ticket: t, .. } if t == ticket)));
-                self.opened.entry(*ticket).or_default().insert(client.clone());
-                self.offered.insert((*ticket, client.clone()));
-            }
-            Effect::Fold { client, ticket, weight } => {
-                assert!(!self.closed.contains(ticket), "I2: {ticket} is closed");
-                let before = self.folded.insert((*ticket, client.clone()), *weight);
-                assert_eq!(before, None, "I1: {client} counts twice in {ticket}");
-            }
-            Effect::Receipt { client, ticket, digest } => {
-                assert!(self.is_accepted(client, *ticket, *digest), "I9: a receipt before its row");
-                self.offered.remove(&(*ticket, client.clone()));
-            }
             Effect::Cancel { client, ticket, .. } | Effect::Discard { client, ticket, .. } => {
                 self.offered.remove(&(*ticket, client.clone()));
             }
-            Effect::Close { ticket } | Effect::Drop { ticket } => {
-                self.closed.insert(*ticket);
-                let open: Vec<_> = self.offered.iter().filter(|(offered, _)| offered == ticket).collect();
-                assert!(open.is_empty(), "I5: offers without an end: {open:?}");
+            Effect::Close { ticket } => {
+                self.assert_durable(|row| matches!(row, Row::RoundClosing { ticket: t } if t == ticket), effect);
+                self.ends(*ticket);
             }
-            Effect::Commit { ticket, version, weight } => {
-                assert_eq!(*version, self.version.next(), "I3: versions grow by one");
-                self.version = *version;
-                let folded: Vec<_> = self.folded.iter().filter(|((folded, _), _)| folded == ticket).collect();
-                assert!(folded.len() >= self.quorum, "I10: {} updates are below quorum", folded.len());
-                assert_eq!(folded.iter().map(|(_, weight)| **weight).sum::<u64>(), *weight, "I7: weights add up");
+            Effect::Commit { ticket, version, weight } => self.sees_commit(*ticket, *version, *weight),
+            Effect::Drop { ticket } => {
+                self.assert_durable(|row| matches!(row, Row::RoundAborted { ticket: t, .. } if t == ticket), effect);
+                self.ends(*ticket);
             }
-            Effect::Stop { .. } => self.ended = true,
-            Effect::Offer { .. } | Effect::Publish(_) => {}
+            Effect::Fold { client, ticket, weight } => {
+                assert!(!self.closed.contains(ticket), "I2: {ticket} is closed");
+                self.assert_durable(
+                    |row| {
+                        matches!(row, Row::UpdateAccepted { ticket: t, client: c, weight: w, .. }
+                            if t == ticket && c == client && w == weight)
+                    },
+                    effect,
+                );
+                let before = self.folded.insert((*ticket, client.clone()), *weight);
+                assert_eq!(before, None, "I1: {client} counts twice in {ticket}");
+            }
+            Effect::Offer { client, ticket, version, .. } => {
+                let last = self.version();
+                if matches!(ticket, Ticket::Evaluate { .. }) {
+                    // Beside the last version one older may still be measured.
+                    assert!(
+                        *version == last || version.next() == last,
+                        "{version} is measured while {last} is the last"
+                    );
+                } else {
+                    assert_eq!(*version, last, "training starts from the last durable commit");
+                    let opens = |row: &Row| matches!(row, Row::RoundOpened { ticket: t, cohort } if t == ticket && cohort.contains(client));
+                    self.assert_durable(opens, effect);
+                    assert!(!self.closed.contains(ticket), "{ticket} is closed");
+                }
+                self.offered.insert((*ticket, client.clone()));
+            }
+            Effect::Publish(Report::Finished { version, .. }) => {
+                self.assert_durable(
+                    |row| matches!(row, Row::ModelCommitted { version: v, .. } if v == version),
+                    effect,
+                );
+                self.ends(Ticket::Evaluate { version: *version });
+            }
+            Effect::Receipt { client, ticket, digest } => self.sees_receipt(client, *ticket, *digest, effect),
+            Effect::Stop { .. } => {
+                assert_eq!(self.offered, BTreeSet::new(), "I5: the end leaves offers without an end");
+                self.has_ended = true;
+            }
+            Effect::Goodbye { .. } => assert!(self.has_ended, "goodbye before the end"),
+            Effect::Publish(_) => {}
         }
     }
 
-    fn is_durable(&self, wanted: impl Fn(&Row) -> bool) -> bool {
-        self.rows.iter().take(usize::try_from(self.durable).unwrap()).any(wanted)
+    fn sees_receipt(&mut self, client: &ClientId, ticket: Ticket, digest: Digest, effect: &Effect) {
+        self.assert_durable(
+            |row| {
+                matches!(row, Row::UpdateAccepted { ticket: t, client: c, digest: d, .. }
+                    if *t == ticket && c == client && *d == digest)
+            },
+            effect,
+        );
+        let is_in_sum = self.folded.contains_key(&(ticket, client.clone()));
+        let is_in_commit = self.committed.get(&ticket).is_some_and(|who| who.contains(client))
+            && self.is_durable(|row| matches!(row, Row::ModelCommitted { ticket: t, .. } if *t == ticket));
+        assert!(is_in_sum || is_in_commit, "{effect:?} for an update that counts nowhere");
+        self.offered.remove(&(ticket, client.clone()));
     }
 
-    fn is_accepted(&self, client: &ClientId, ticket: Ticket, digest: Digest) -> bool {
-        self.is_durable(|row| {
-            matches!(row, Row::UpdateAccepted { ticket: t, client: c, digest: d, .. }
-                if *t == ticket && c == client && *d == digest)
-        })
+    fn sees_commit(&mut self, ticket: Ticket, version: Version, weight: u64) {
+        assert_eq!(version, self.version().next(), "I3: versions grow by one");
+        let folded = self.folded.iter().filter(|((folded, _), _)| *folded == ticket);
+        let (who, weights): (BTreeSet<_>, Vec<_>) =
+            folded.map(|((_, client), weight)| (client.clone(), *weight)).unzip();
+        assert!(who.len() >= self.quorum, "I10: {} updates are below quorum", who.len());
+        assert_eq!(weights.iter().sum::<u64>(), weight, "I7: weights add up");
+        self.committed.insert(ticket, who);
+    }
+
+    fn ends(&mut self, ticket: Ticket) {
+        self.closed.insert(ticket);
+        let open: Vec<_> = self.offered.iter().filter(|(offered, _)| *offered == ticket).collect();
+        assert!(open.is_empty(), "I5: offers without an end: {open:?}");
+    }
+
+    /// The last durable version.
+    fn version(&self) -> Version {
+        let committed = self.rows[..self.durable].iter().rev().find_map(|row| match row {
+            Row::ModelCommitted { version, .. } => Some(*version),
+            _ => None,
+        });
+        committed.unwrap_or(Version(0))
+    }
+
+    fn is_durable(&self, wanted: impl Fn(&Row) -> bool) -> bool {
+        self.rows[..self.durable].iter().any(wanted)
+    }
+
+    fn assert_durable(&self, wanted: impl Fn(&Row) -> bool, effect: &Effect) {
+        assert!(self.is_durable(wanted), "I9: {effect:?} before its row is durable");
     }
 }

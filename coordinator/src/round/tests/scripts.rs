@@ -9,12 +9,12 @@ use tributary_common::identity::Role;
 use tributary_common::rng::{self, Purpose, Stream};
 use tributary_common::time::Time;
 
-use super::super::{Effect, Evaluation, Event, Machine, Phase, Quorum, Roster, Settings};
+use super::super::{Effect, Evaluation, Event, Machine, Quorum, Roster, Settings};
 use super::checker::Checker;
 use super::{client, created, settings};
 
 const CLIENTS: u64 = 5;
-const STEPS: usize = 800;
+const STEPS_MAX: u64 = 1200;
 const SCRIPTS: u64 = 10_000;
 
 /// The shell and the world of one machine, all of it drawn from one seed.
@@ -28,6 +28,8 @@ struct World {
     appends: VecDeque<u64>,
     answers: Vec<Event>,
     tickets: Vec<Ticket>,
+    /// Offers that nobody answered yet; only fair clients look here.
+    offers: VecDeque<(ClientId, Ticket)>,
     n_commits: u64,
     n_restarts: u64,
 }
@@ -55,6 +57,7 @@ impl World {
             appends: VecDeque::new(),
             answers: Vec::new(),
             tickets: Vec::new(),
+            offers: VecDeque::new(),
             n_commits: 0,
             n_restarts: 0,
         };
@@ -80,7 +83,10 @@ impl World {
                     self.n_commits += 1;
                     self.answers.push(Event::Committed { version: *version, digest: Digest([3; 32]) });
                 }
-                Effect::Offer { ticket, .. } => self.tickets.push(*ticket),
+                Effect::Offer { client, ticket, .. } => {
+                    self.tickets.push(*ticket);
+                    self.offers.push_back((client.clone(), *ticket));
+                }
                 _ => {}
             }
         }
@@ -104,11 +110,13 @@ impl World {
 
     fn restart(&mut self) {
         self.n_restarts += 1;
-        let rows = self.checker.restart();
-        self.machine = Machine::resume(self.settings.clone(), Roster::empty(), &rows);
-        self.checker.version = self.machine.version();
+        let more = usize::try_from(self.stream.below(3)).unwrap();
+        let rows = self.checker.restart(more);
+        self.machine = Machine::resume(self.settings.clone(), Roster::empty(), rows);
         self.appends.clear();
         self.answers.clear();
+        self.offers.clear();
+        self.step(Event::Wake);
     }
 
     fn random_event(&mut self) {
@@ -125,7 +133,8 @@ impl World {
                 self.step(Event::Joined { client, role: Role::Evaluator, holding: None });
             }
             (14..19, _) => self.step(Event::Left { client }),
-            (19..26, Some(ticket)) => self.step(Event::TaskAccepted { client, ticket }),
+            (19..24, Some(ticket)) => self.step(Event::TaskAccepted { client, ticket }),
+            (24..26, Some(ticket)) => self.step(Event::Progress { client, ticket }),
             (26..28, Some(ticket)) => self.step(Event::TaskDeclined { client, ticket, reason: "no".into() }),
             (28..30, Some(ticket)) => self.step(Event::Refused { client, ticket, reason: "bad".into() }),
             (30..52, Some(ticket)) => {
@@ -164,15 +173,55 @@ impl World {
     }
 }
 
+/// The most steps that a fair world needs to end a run: a few for each client, evaluation, attempt and round.
+const FAIR_STEPS_MAX: usize = 1000;
+
+impl World {
+    /// From here on everybody is here, answers, and the store is quick: whatever happened before, the run must end.
+    fn become_fair(&mut self) {
+        self.offers.clear();
+        self.step(Event::Joined { client: "judge".parse().unwrap(), role: Role::Evaluator, holding: None });
+        for index in 0..usize::try_from(CLIENTS).unwrap() {
+            self.step(Event::Joined { client: client(index), role: Role::Client, holding: None });
+        }
+        for _ in 0..FAIR_STEPS_MAX {
+            if self.machine.done().is_some() {
+                return;
+            }
+            self.fair_event();
+        }
+        panic!("a fair world does not end the run: {:?}", self.machine.phase());
+    }
+
+    fn fair_event(&mut self) {
+        if let Some(sequence) = self.appends.pop_front() {
+            self.step(Event::Appended { sequence });
+        } else if let Some(answer) = self.answers.pop() {
+            self.step(answer);
+        } else if let Some((client, ticket)) = self.offers.pop_front() {
+            self.step(match ticket {
+                Ticket::Evaluate { .. } => Event::Evaluated { client, ticket },
+                Ticket::Train { .. } => Event::Staged { client, ticket, weight: 7, digest: Digest([5; 32]) },
+            });
+        } else {
+            self.now = self.machine.wake_at().expect("the machine waits for nobody and for no time: it is stuck");
+            self.step(Event::Wake);
+        }
+    }
+}
+
 fn run(seed: u64) -> (u64, u64) {
     let mut world = World::new(seed);
-    for _ in 0..STEPS {
-        if matches!(world.machine.phase(), Phase::Done { .. }) {
+    let n_steps = world.stream.below(STEPS_MAX);
+    for _ in 0..n_steps {
+        if world.machine.done().is_some() {
             break;
         }
         world.random_event();
     }
-    (world.n_commits, world.n_restarts)
+    let totals = (world.n_commits, world.n_restarts);
+    world.become_fair();
+    totals
 }
 
 /// What goes wrong without it: an update counts twice, or never, after some order of events that nobody thought of.

@@ -1,0 +1,130 @@
+//! From `Collecting` over `Closing` and `Committing` back to `Idle`.
+
+use tributary_common::Digest;
+use tributary_common::id::{Attempt, Ticket, Version};
+use tributary_common::time::Time;
+
+use super::effect::Fate;
+use super::machine::After;
+use super::phase::Phase;
+use super::settings::{ATTEMPTS_MAX, RETRY_AFTER};
+use super::settled::Settled;
+use super::slot::{Loss, Slot};
+use super::{Effect, Machine, Reason, Report, Row};
+
+impl Machine {
+    /// Time has come: whoever has not answered is given up.
+    pub(super) fn wake(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        for measuring in self.measuring.iter_mut().filter(|measuring| measuring.deadline <= now) {
+            measuring.give_up("the evaluation's deadline is over", effects);
+        }
+        let Phase::Collecting(round) = &mut self.phase else { return };
+        if !round.is_open || round.deadline > now {
+            return;
+        }
+        for index in 0..round.places.len() {
+            if round.places[index].slot.is_open() {
+                round.set(index, Slot::Lost(Loss::Late), now);
+                let (client, ticket) = (round.places[index].client.clone(), round.ticket);
+                effects.push(Effect::Cancel { client, ticket, reason: "the deadline is over".to_owned() });
+            }
+        }
+    }
+
+    /// Closes a round of which nothing more can come. Only now the quorum is looked at.
+    pub(super) fn close_if_complete(&mut self, effects: &mut Vec<Effect>) {
+        let Phase::Collecting(round) = &self.phase else { return };
+        if !round.is_open || round.n_terminal < round.places.len() {
+            return;
+        }
+        let Phase::Collecting(round) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            unreachable!("it was collecting a line ago")
+        };
+        let fates = round.places.iter().map(|place| Fate {
+            client: place.client.clone(),
+            slot: place.slot.clone(),
+            ended: place.ended,
+        });
+        let (ticket, opened) = (round.ticket, round.opened);
+        effects.push(Effect::Publish(Report::Closed { ticket, opened, fates: fates.collect() }));
+        if round.n_folded >= round.quorum {
+            self.append(Row::RoundClosing { ticket }, After::Close, effects);
+        } else {
+            let missing = round.missing();
+            self.append(Row::RoundAborted { ticket, missing }, After::Abort, effects);
+        }
+        self.phase = Phase::Closing(round);
+    }
+
+    pub(super) fn aborted(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Phase::Closing(round) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            unreachable!("only a closing round aborts")
+        };
+        let missing = round.missing();
+        effects.push(Effect::Drop { ticket: round.ticket });
+        effects.push(Effect::Publish(Report::Aborted { ticket: round.ticket, missing: missing.clone() }));
+        self.attempt = self.attempt.next();
+        self.n_failed += 1;
+        if self.n_failed >= ATTEMPTS_MAX {
+            return self.stop(Reason::QuorumMissed { missing }, effects);
+        }
+        self.retry_at = Some(now + RETRY_AFTER * (1 << (self.n_failed - 1)));
+    }
+
+    pub(super) fn begin_closing(&mut self, effects: &mut Vec<Effect>) {
+        let Phase::Closing(round) = &mut self.phase else { unreachable!("only a closing appends `RoundClosing`") };
+        round.is_asked = true;
+        effects.push(Effect::Close { ticket: round.ticket });
+    }
+
+    /// The sum is complete. The commit follows from the state: it may have to wait for an older evaluation.
+    pub(super) fn closed(&mut self, ticket: Ticket) {
+        if let Phase::Closing(round) = &mut self.phase
+            && round.is_asked
+            && round.ticket == ticket
+        {
+            round.is_asked = false;
+            if let Phase::Closing(round) = std::mem::replace(&mut self.phase, Phase::Idle) {
+                self.phase = Phase::Committing(round);
+            }
+        }
+    }
+
+    /// Asks for the next version as soon as no version but the last one is being measured: at most one older model is kept
+    /// in memory.
+    pub(super) fn commit_if_free(&mut self, effects: &mut Vec<Effect>) {
+        let is_free = self.measuring.iter().all(|measuring| measuring.version == self.version);
+        if let Phase::Committing(round) = &mut self.phase
+            && !round.is_asked
+            && is_free
+        {
+            round.is_asked = true;
+            let version = self.version.next();
+            effects.push(Effect::Commit { ticket: round.ticket, version, weight: round.weight });
+        }
+    }
+
+    pub(super) fn committed(&mut self, version: Version, digest: Digest, effects: &mut Vec<Effect>) {
+        let next = self.version.next();
+        let Phase::Committing(round) = &mut self.phase else { return };
+        if !round.is_asked || version != next || round.built.is_some() {
+            return;
+        }
+        let (ticket, weight) = (round.ticket, round.weight);
+        round.built = Some(digest);
+        self.append(Row::ModelCommitted { ticket, version, digest, weight }, After::Commit, effects);
+    }
+
+    /// The commit is durable: the world may know.
+    pub(super) fn publish(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Phase::Committing(round) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            unreachable!("only a committing round appends `ModelCommitted`")
+        };
+        self.version = self.version.next();
+        self.settled = Some(Settled::of_round(&round));
+        self.measure(now, &round, effects);
+        self.round = self.round.next();
+        self.attempt = Attempt(0);
+        self.n_failed = 0;
+    }
+}

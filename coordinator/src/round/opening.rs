@@ -1,0 +1,84 @@
+//! From `Idle` to `Collecting`: who is asked, and when.
+
+use tributary_common::id::{ClientId, Slot as SlotId, Ticket};
+use tributary_common::time::Time;
+
+use super::machine::After;
+use super::phase::{Collecting, Phase};
+use super::{Effect, Machine, Reason, Report, Row, Slot};
+
+impl Machine {
+    /// Opens the next round, ends the run, or says what is missing.
+    pub(super) fn open_next(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.retry_at.is_some() || self.measuring.iter().any(|measuring| measuring.blocks) {
+            return;
+        }
+        if self.target_reached || self.round.0 > self.settings.rounds {
+            if self.measuring.is_empty() {
+                let reason = if self.target_reached { Reason::Target } else { Reason::Rounds };
+                self.stop(reason, effects);
+            }
+            return;
+        }
+        let joined = self.roster.n_clients();
+        let size = self.settings.cohort.of(joined);
+        let quorum = self.settings.quorum.of(size);
+        let needed = self.settings.cohort.least_joined(quorum);
+        let needed = if self.has_opened { needed } else { needed.max(self.settings.wait_for) };
+        if joined < needed {
+            if self.told_waiting != Some((joined, needed)) {
+                self.told_waiting = Some((joined, needed));
+                effects.push(Effect::Publish(Report::Waiting { joined, needed }));
+            }
+            return;
+        }
+        self.has_opened = true;
+        self.told_waiting = None;
+        let (cohort, size, quorum) = match self.reopening.take() {
+            Some(cohort) => {
+                let size = cohort.len();
+                (cohort, size, self.settings.quorum.of(size))
+            }
+            None => (self.choose(joined, size), size, quorum),
+        };
+        let ticket = Ticket::Train { round: self.round, attempt: self.attempt };
+        let mut round = Collecting::new(ticket, &cohort, size, quorum, now);
+        // Only a cohort that a restart found can have members who are not here.
+        for index in (0..cohort.len()).filter(|&index| !self.roster.holds(&cohort[index])) {
+            round.set(index, Slot::Away, now);
+        }
+        self.phase = Phase::Collecting(round);
+        self.append(Row::RoundOpened { ticket, cohort }, After::Open, effects);
+    }
+
+    fn choose(&self, joined: usize, size: usize) -> Vec<ClientId> {
+        let chosen = self.settings.selector.choose(joined, size, self.settings.seed, self.round, self.attempt);
+        self.roster.pick(&chosen)
+    }
+
+    /// The opening is durable: the offers go out, and the deadline counts from now.
+    pub(super) fn offer_all(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Phase::Collecting(round) = &mut self.phase else { unreachable!("only an opening appends `RoundOpened`") };
+        if self.target_reached {
+            // The report that told so went out just before the opening's row: nobody was asked for anything yet.
+            self.phase = Phase::Idle;
+            return;
+        }
+        round.is_open = true;
+        round.opened = now;
+        round.deadline = now + self.settings.deadline;
+        for (index, place) in round.places.iter().enumerate().filter(|(_, place)| place.slot == Slot::Offered) {
+            effects.push(Effect::Offer {
+                client: place.client.clone(),
+                ticket: round.ticket,
+                slot: slot_id(index),
+                version: self.version,
+                left: self.settings.deadline,
+            });
+        }
+    }
+}
+
+pub(super) fn slot_id(index: usize) -> SlotId {
+    SlotId(u32::try_from(index).expect("cohorts are below 2^32"))
+}
