@@ -23,7 +23,6 @@ pub(super) const ROW: Row = Row {
     graph,
 };
 
-#[derive(Debug)]
 struct Conv2d {
     /// For one image.
     shape: conv2d::Conv2d,

@@ -20,7 +20,6 @@ pub(super) const ROW: Row = Row {
     graph,
 };
 
-#[derive(Debug)]
 struct Dropout<T> {
     rate: f32,
     uniform: Vec<f32>,

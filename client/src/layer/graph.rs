@@ -6,14 +6,12 @@ use tributary_common::rng::Stream;
 use super::{Place, ROWS};
 
 /// A parameter of the network.
-#[derive(Debug)]
 pub(crate) struct Learned {
     pub(crate) name: String,
     pub(crate) var: Var,
 }
 
 /// What layers share in one forward pass.
-#[derive(Debug)]
 pub(crate) struct Graph<'a> {
     /// In the packed order of the layout.
     pub(crate) parameters: &'a [Learned],

@@ -19,7 +19,6 @@ pub(super) const ROW: Row = Row {
     graph,
 };
 
-#[derive(Debug)]
 struct Linear {
     inputs: usize,
     outputs: usize,

@@ -20,7 +20,6 @@ pub(super) const ROW: Row = Row {
     graph,
 };
 
-#[derive(Debug)]
 struct MaxPool2d {
     /// For one image.
     shape: max_pool2d::MaxPool2d,

@@ -18,7 +18,6 @@ pub(super) const ROW: Row = Row {
     graph,
 };
 
-#[derive(Debug)]
 struct Relu;
 
 fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {

@@ -67,8 +67,7 @@ impl Loss {
     }
 }
 
-/// What is to be predicted of the examples of a batch; one of both is empty.
-#[derive(Debug, Default)]
+/// What is to be predicted of the examples of a batch; one of both is empty. Private, hence without `Debug`.
 pub(crate) struct Truth<T> {
     pub(crate) classes: Vec<u32>,
     pub(crate) targets: Vec<T>,

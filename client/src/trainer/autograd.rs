@@ -24,7 +24,6 @@ impl From<candle_core::Error> for Error {
 }
 
 /// A network as a graph that every step builds anew.
-#[derive(Debug)]
 pub(super) struct Autograd<T> {
     plan: Arc<Plan>,
     device: Device,
