@@ -1,17 +1,28 @@
 //! `conv2d`: cross-correlation over height and width.
 
+#[cfg(feature = "candle")]
+use candle_core::{Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::conv2d::{self, Gradients};
 use tributary_kernels::relu::Activation;
 use tributary_kernels::sgd;
 use tributary_kernels::window::Window;
 
+#[cfg(feature = "candle")]
+use super::Graph;
+#[cfg(feature = "candle")]
+use super::graph::another;
 use super::tensors::Tensors;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
 
-pub(super) const ROW: Row = Row { name: "conv2d", single: build, double: build };
+pub(super) const ROW: Row = Row {
+    name: "conv2d",
+    single: build,
+    double: build,
+    #[cfg(feature = "candle")]
+    graph,
+};
 
-#[derive(Debug)]
 struct Conv2d {
     /// For one image.
     shape: conv2d::Conv2d,
@@ -57,4 +68,17 @@ impl<T: Element> Across<T> for Conv2d {
             sgd::update(step, bias, dbias);
         }
     }
+}
+
+#[cfg(feature = "candle")]
+fn graph(place: &Place<'_>, x: &Tensor, graph: &mut Graph<'_>) -> Result<Tensor> {
+    let Layer::Conv2d(conv2d) = place.layer() else { return another(place) };
+    let options = tributary_kernels::op::Conv2dOptions {
+        stride: [conv2d.stride; 2],
+        padding: [conv2d.padding; 2],
+        dilation: [conv2d.dilation; 2],
+        groups: conv2d.groups,
+        activation: Activation::Identity,
+    };
+    tributary_kernels::op::conv2d(x, graph.weight(place)?, graph.parameter(place, "bias"), options)
 }

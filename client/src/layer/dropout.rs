@@ -1,14 +1,25 @@
 //! `dropout`: in training each value is zero with probability p, the others are scaled by 1/(1 − p).
 
+#[cfg(feature = "candle")]
+use candle_core::{Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_common::rng::Stream;
 use tributary_kernels::dropout;
 
+#[cfg(feature = "candle")]
+use super::Graph;
+#[cfg(feature = "candle")]
+use super::graph::another;
 use super::{Element, Operator, Place, Row, Within};
 
-pub(super) const ROW: Row = Row { name: "dropout", single: build, double: build };
+pub(super) const ROW: Row = Row {
+    name: "dropout",
+    single: build,
+    double: build,
+    #[cfg(feature = "candle")]
+    graph,
+};
 
-#[derive(Debug)]
 struct Dropout<T> {
     rate: f32,
     uniform: Vec<f32>,
@@ -23,18 +34,12 @@ fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {
 
 /// The probability as kernels take it.
 #[expect(clippy::cast_possible_truncation, reason = "a probability to 24 bits is enough")]
-pub(crate) const fn rate(p: f64) -> f32 {
+const fn rate(p: f64) -> f32 {
     p as f32
 }
 
 /// Draws the factors of `count` values: one uniform number each, in the order of the values.
-pub(crate) fn draw<T: Element>(
-    rate: f32,
-    count: usize,
-    stream: &mut Stream,
-    uniform: &mut Vec<f32>,
-    mask: &mut Vec<T>,
-) {
+fn draw<T: Element>(rate: f32, count: usize, stream: &mut Stream, uniform: &mut Vec<f32>, mask: &mut Vec<T>) {
     uniform.clear();
     #[expect(clippy::cast_possible_truncation, reason = "24 of 53 random bits are enough")]
     uniform.extend((0..count).map(|_| stream.uniform() as f32));
@@ -52,4 +57,13 @@ impl<T: Element> Within<T> for Dropout<T> {
     fn backward(&mut self, _: &[T], gradient: &mut [T]) {
         dropout::apply(&self.mask, gradient);
     }
+}
+
+#[cfg(feature = "candle")]
+fn graph(place: &Place<'_>, x: &Tensor, graph: &mut Graph<'_>) -> Result<Tensor> {
+    let Layer::Dropout(dropout) = place.layer() else { return another(place) };
+    let Some(stream) = graph.dropout.as_deref_mut() else { return Ok(x.clone()) };
+    let mut mask = Vec::<f64>::new();
+    draw(rate(dropout.p), x.elem_count(), stream, &mut Vec::new(), &mut mask);
+    x * Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?
 }

@@ -1,11 +1,26 @@
 //! `flatten`: all dimensions of an example into one. In row-major memory there is nothing to do.
 
+#[cfg(feature = "candle")]
+use candle_core::{Result, Tensor};
 use tributary_common::model::Layer;
 
+#[cfg(feature = "candle")]
+use super::Graph;
 use super::{Element, Operator, Place, Row};
 
-pub(super) const ROW: Row = Row { name: "flatten", single: build, double: build };
+pub(super) const ROW: Row = Row {
+    name: "flatten",
+    single: build,
+    double: build,
+    #[cfg(feature = "candle")]
+    graph,
+};
 
 fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {
     matches!(place.layer(), Layer::Flatten).then_some(Operator::Nothing)
+}
+
+#[cfg(feature = "candle")]
+fn graph(_: &Place<'_>, x: &Tensor, _: &mut Graph<'_>) -> Result<Tensor> {
+    x.flatten_from(1)
 }

@@ -1,15 +1,24 @@
 //! `linear`: y = x Wᵀ + b.
 
+#[cfg(feature = "candle")]
+use candle_core::{Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::linear::{self, Gradients};
 use tributary_kernels::relu::Activation;
 
+#[cfg(feature = "candle")]
+use super::Graph;
 use super::tensors::Tensors;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
 
-pub(super) const ROW: Row = Row { name: "linear", single: build, double: build };
+pub(super) const ROW: Row = Row {
+    name: "linear",
+    single: build,
+    double: build,
+    #[cfg(feature = "candle")]
+    graph,
+};
 
-#[derive(Debug)]
 struct Linear {
     inputs: usize,
     outputs: usize,
@@ -49,4 +58,9 @@ impl<T: Element> Across<T> for Linear {
             linear::backward(shape, x, weight, dy, Gradients { input: dx, weight: Some(dweight), bias: dbias });
         }
     }
+}
+
+#[cfg(feature = "candle")]
+fn graph(place: &Place<'_>, x: &Tensor, graph: &mut Graph<'_>) -> Result<Tensor> {
+    tributary_kernels::op::linear(x, graph.weight(place)?, graph.parameter(place, "bias"), Activation::Identity)
 }

@@ -1,14 +1,25 @@
 //! `max_pool2d`: the largest value of each window.
 
-use tributary_common::model::Layer;
+#[cfg(feature = "candle")]
+use candle_core::{Result, Tensor};
+use tributary_common::model::{Layer, layer};
 use tributary_kernels::max_pool2d;
 use tributary_kernels::window::Window;
 
+#[cfg(feature = "candle")]
+use super::Graph;
+#[cfg(feature = "candle")]
+use super::graph::another;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
 
-pub(super) const ROW: Row = Row { name: "max_pool2d", single: build, double: build };
+pub(super) const ROW: Row = Row {
+    name: "max_pool2d",
+    single: build,
+    double: build,
+    #[cfg(feature = "candle")]
+    graph,
+};
 
-#[derive(Debug)]
 struct MaxPool2d {
     /// For one image.
     shape: max_pool2d::MaxPool2d,
@@ -19,9 +30,12 @@ struct MaxPool2d {
 fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {
     let Layer::MaxPool2d(pool) = place.layer() else { return None };
     let &[planes, height, width] = place.input().as_slice() else { return None };
-    let window = Window { kernel: pool.size, stride: pool.stride, padding: pool.padding, dilation: 1 };
-    let shape = max_pool2d::MaxPool2d { planes, input: [height, width], window: [window; 2] };
+    let shape = max_pool2d::MaxPool2d { planes, input: [height, width], window: [window(pool); 2] };
     Some(Operator::Across(Box::new(MaxPool2d { shape, indices: Vec::new() })))
+}
+
+const fn window(pool: &layer::MaxPool2d) -> Window {
+    Window { kernel: pool.size, stride: pool.stride, padding: pool.padding, dilation: 1 }
 }
 
 impl MaxPool2d {
@@ -42,4 +56,10 @@ impl<T: Element> Across<T> for MaxPool2d {
         let Some(dx) = pass.dx else { return };
         max_pool2d::backward(self.of(pass.batch), pass.dy, &self.indices[..pass.dy.len()], dx);
     }
+}
+
+#[cfg(feature = "candle")]
+fn graph(place: &Place<'_>, x: &Tensor, _: &mut Graph<'_>) -> Result<Tensor> {
+    let Layer::MaxPool2d(pool) = place.layer() else { return another(place) };
+    tributary_kernels::op::max_pool2d(x, [window(pool); 2])
 }

@@ -8,12 +8,13 @@ mod conv2d;
 mod dropout;
 mod element;
 mod flatten;
+#[cfg(feature = "candle")]
+mod graph;
 mod linear;
 mod max_pool2d;
 mod relu;
 mod tensors;
 
-use std::fmt::Debug;
 use std::ops::Range;
 
 use tributary_common::model::{Layer, Model, Shape};
@@ -23,6 +24,8 @@ use tributary_kernels::sgd::Step;
 use tributary_kernels::workspace::Workspace;
 
 pub(crate) use element::Element;
+#[cfg(feature = "candle")]
+pub(crate) use graph::{Graph, Learned};
 
 /// One kind of layer.
 pub(crate) struct Row {
@@ -32,6 +35,9 @@ pub(crate) struct Row {
     single: fn(&Place<'_>) -> Option<Operator<f32>>,
     /// The same in double precision.
     double: fn(&Place<'_>) -> Option<Operator<f64>>,
+    /// Its output as a differentiable tensor; without activation, which follows as a layer of its own.
+    #[cfg(feature = "candle")]
+    graph: fn(&Place<'_>, &candle_core::Tensor, &mut Graph<'_>) -> candle_core::Result<candle_core::Tensor>,
 }
 
 /// Every layer, by name.
@@ -73,7 +79,6 @@ impl Place<'_> {
 }
 
 /// A layer that is ready to run.
-#[derive(Debug)]
 pub(crate) enum Operator<T> {
     /// Reads one buffer and writes the next.
     Across(Box<dyn Across<T>>),
@@ -84,7 +89,7 @@ pub(crate) enum Operator<T> {
 }
 
 /// A layer between two buffers.
-pub(crate) trait Across<T>: Debug + Send {
+pub(crate) trait Across<T>: Send {
     /// Writes `y`.
     fn forward(&mut self, pass: Forward<'_, T>);
 
@@ -93,7 +98,7 @@ pub(crate) trait Across<T>: Debug + Send {
 }
 
 /// A layer inside one buffer.
-pub(crate) trait Within<T>: Debug + Send {
+pub(crate) trait Within<T>: Send {
     /// Changes the values; in training `dropout` is the stream that masks are drawn from.
     fn forward(&mut self, values: &mut [T], dropout: Option<&mut Stream>);
 
@@ -102,7 +107,6 @@ pub(crate) trait Within<T>: Debug + Send {
 }
 
 /// What a forward pass sees; slices hold exactly the batch.
-#[derive(Debug)]
 pub(crate) struct Forward<'a, T> {
     pub(crate) batch: usize,
     pub(crate) weights: &'a [T],
@@ -112,7 +116,6 @@ pub(crate) struct Forward<'a, T> {
 }
 
 /// What a backward pass sees.
-#[derive(Debug)]
 pub(crate) struct Backward<'a, T> {
     pub(crate) batch: usize,
     pub(crate) learn: Learn<'a, T>,
@@ -124,7 +127,6 @@ pub(crate) struct Backward<'a, T> {
 }
 
 /// How a layer learns.
-#[derive(Debug)]
 pub(crate) struct Learn<'a, T> {
     /// All parameters of the network.
     pub(crate) weights: &'a mut [T],

@@ -1,14 +1,23 @@
 //! `relu`: max(x, 0). After a convolution or an affine map it is computed in their pass instead.
 
+#[cfg(feature = "candle")]
+use candle_core::{Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_common::rng::Stream;
 use tributary_kernels::relu;
 
+#[cfg(feature = "candle")]
+use super::Graph;
 use super::{Element, Operator, Place, Row, Within};
 
-pub(super) const ROW: Row = Row { name: "relu", single: build, double: build };
+pub(super) const ROW: Row = Row {
+    name: "relu",
+    single: build,
+    double: build,
+    #[cfg(feature = "candle")]
+    graph,
+};
 
-#[derive(Debug)]
 struct Relu;
 
 fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {
@@ -25,4 +34,9 @@ impl<T: Element> Within<T> for Relu {
     fn backward(&mut self, y: &[T], gradient: &mut [T]) {
         relu::backward(y, gradient);
     }
+}
+
+#[cfg(feature = "candle")]
+fn graph(_: &Place<'_>, x: &Tensor, _: &mut Graph<'_>) -> Result<Tensor> {
+    x.relu()
 }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::Place;
 
 /// Weight and, if the layer has one, bias.
-#[derive(Clone, Debug)]
 pub(super) struct Tensors {
     weight: Range<usize>,
     bias: Option<Range<usize>>,

@@ -1,5 +1,7 @@
 //! `cross_entropy`: softmax and negative log-likelihood over classes, as in `torch.nn.CrossEntropyLoss`.
 
+#[cfg(feature = "candle")]
+use candle_core::{Result, Tensor};
 use tributary_common::config::Row;
 use tributary_kernels::cross_entropy;
 use tributary_kernels::real::Real;
@@ -11,4 +13,9 @@ pub(super) const ROW: Row<Loss> =
 
 pub(super) fn score<T: Real>(classes: usize, logits: &[T], labels: &[u32], gradient: Option<&mut [T]>) -> f64 {
     cross_entropy::score(classes, logits, labels, gradient).loss
+}
+
+#[cfg(feature = "candle")]
+pub(super) fn graph(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    tributary_kernels::op::cross_entropy(logits, &Tensor::new(labels, logits.device())?)
 }

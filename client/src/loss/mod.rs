@@ -52,8 +52,22 @@ impl Loss {
     }
 }
 
-/// What is to be predicted of the examples of a batch; one of both is empty.
-#[derive(Debug, Default)]
+#[cfg(feature = "candle")]
+impl Loss {
+    /// The mean over a batch as a differentiable tensor.
+    pub(crate) fn graph<T: candle_core::WithDType>(
+        self,
+        predicted: &candle_core::Tensor,
+        truth: &Truth<T>,
+    ) -> candle_core::Result<candle_core::Tensor> {
+        match self {
+            Self::CrossEntropy => cross_entropy::graph(predicted, &truth.classes),
+            Self::Mse => mse::graph(predicted, &truth.targets),
+        }
+    }
+}
+
+/// What is to be predicted of the examples of a batch; one of both is empty. Private, hence without `Debug`.
 pub(crate) struct Truth<T> {
     pub(crate) classes: Vec<u32>,
     pub(crate) targets: Vec<T>,

@@ -1,5 +1,7 @@
 //! `mse`: the mean squared error of one predicted number, as in `torch.nn.MSELoss`.
 
+#[cfg(feature = "candle")]
+use candle_core::{Result, Tensor, WithDType};
 use tributary_common::config::Row;
 use tributary_kernels::mse;
 use tributary_kernels::real::Real;
@@ -11,4 +13,9 @@ pub(super) const ROW: Row<Loss> =
 
 pub(super) fn score<T: Real>(outputs: usize, predicted: &[T], targets: &[T], gradient: Option<&mut [T]>) -> f64 {
     mse::loss(outputs, predicted, targets, gradient)
+}
+
+#[cfg(feature = "candle")]
+pub(super) fn graph<T: WithDType>(predicted: &Tensor, targets: &[T]) -> Result<Tensor> {
+    (predicted.flatten_all()? - Tensor::new(targets, predicted.device())?)?.sqr()?.mean_all()
 }

@@ -38,6 +38,14 @@ pub enum Error {
     /// A trainer of one's own failed.
     #[error("could not train: {0}")]
     Own(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A batch needs more memory than is allowed.
+    #[error("could not hold a batch of {batch} examples: its layers need more than {bytes_max} bytes")]
+    TooLarge {
+        /// Number of examples.
+        batch: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// The control asked for it.
     #[error("stopped before the end")]
     Stopped,
@@ -49,6 +57,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NonFinite { .. } => Some("lower the learning rate, or standardise the input"),
+            Self::TooLarge { .. } => Some("lower `train.batch`, or make the layers smaller"),
             Self::NoExamples => Some("check the client's part of the partition and `data.holdout`"),
             Self::ExamplesDiffer(_) => Some("load the examples with the plan's `[input]`"),
             Self::Metrics(_)

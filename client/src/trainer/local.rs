@@ -1,5 +1,6 @@
 //! Our own trainer: follows the plan, batch by batch.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tributary_common::metrics::Metrics;
@@ -10,21 +11,32 @@ use super::batches::Batches;
 use super::direct::Direct;
 use super::tally::Tally;
 use super::{Control, Error, Examples, Execution, Flow, Task, Trained, Trainer};
-use crate::plan::Plan;
+use crate::plan::{Batch, Plan};
 
 /// Activations of one batch of evaluation, in bytes: what stays in a second-level cache.
 const EVALUATION_BYTES: usize = 512 * 1024;
+
+/// The most memory for values and gradients between the layers, 16 GiB: a plan must not exhaust a device.
+const BATCH_BYTES_MAX: usize = 1 << 34;
 
 /// The fewest and most examples of a batch of evaluation: below, large affine maps are bound by memory; above, nothing is
 /// gained.
 const EVALUATION_BATCH: std::ops::RangeInclusive<usize> = 32..=512;
 
 /// Trains as the plan says, on one thread. Keeps its buffers from task to task.
-#[derive(Debug)]
 pub struct Local {
     plan: Arc<Plan>,
     execution: Box<dyn Execution>,
+    /// Bytes of values and gradients that one example takes between the layers; as many as can be said if it overflows.
+    example_bytes: usize,
     evaluation_batch: usize,
+}
+
+/// Without the buffers: they hold examples, which are private.
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Local({} parameters)", self.plan.model.layout.count())
+    }
 }
 
 impl Local {
@@ -38,14 +50,28 @@ impl Local {
         Self::over(plan, execution)
     }
 
-    pub(super) fn over(plan: Arc<Plan>, execution: Box<dyn Execution>) -> Self {
-        let values: usize = plan.model.shapes.iter().map(|shape| shape.iter().product::<usize>()).sum();
-        let fit = EVALUATION_BYTES / (values * plan.model.dtype.size()).max(1);
-        let evaluation_batch = fit.clamp(*EVALUATION_BATCH.start(), *EVALUATION_BATCH.end());
-        Self { plan, execution, evaluation_batch }
+    /// The same by candle's automatic gradients: slower, for comparison.
+    #[cfg(feature = "candle")]
+    #[must_use]
+    pub fn with_autograd(plan: Arc<Plan>) -> Self {
+        use super::autograd::Autograd;
+        let execution: Box<dyn Execution> = match plan.model.dtype {
+            Dtype::F64 => Box::new(Autograd::<f64>::new(Arc::clone(&plan))),
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Box::new(Autograd::<f32>::new(Arc::clone(&plan))),
+        };
+        Self::over(plan, execution)
     }
 
-    fn check(&self, model: &Parameters, examples: &Examples<'_>) -> Result<(), Error> {
+    fn over(plan: Arc<Plan>, execution: Box<dyn Execution>) -> Self {
+        let sizes = plan.model.shapes.iter().flat_map(|shape| shape.iter().copied().reduce(usize::saturating_mul));
+        let values = sizes.fold(0, usize::saturating_add);
+        let example_bytes = values.saturating_mul(2 * plan.model.dtype.size()).max(1);
+        let fit = 2 * EVALUATION_BYTES / example_bytes;
+        let evaluation_batch = fit.clamp(*EVALUATION_BATCH.start(), *EVALUATION_BATCH.end());
+        Self { plan, execution, example_bytes, evaluation_batch }
+    }
+
+    fn check(&self, model: &Parameters, examples: &Examples<'_>, batch: usize) -> Result<(), Error> {
         let (input, dataset) = (&self.plan.input, examples.dataset);
         if examples.indices.is_empty() {
             return Err(Error::NoExamples);
@@ -59,13 +85,21 @@ impl Local {
             let expected = format!("{:?} in {classes} classes are needed", input.shape);
             return Err(Error::ExamplesDiffer(format!("{shape:?} in {found} classes came, {expected}")));
         }
+        let batch = batch.min(examples.indices.len());
+        if self.example_bytes.saturating_mul(batch) > BATCH_BYTES_MAX {
+            return Err(Error::TooLarge { batch, bytes_max: BATCH_BYTES_MAX });
+        }
         Ok(())
     }
 }
 
 impl Trainer for Local {
     fn train(&mut self, task: &Task<'_>, control: &mut dyn Control) -> Result<Trained, Error> {
-        self.check(task.model, &task.examples)?;
+        let batch = match self.plan.train.batch {
+            Batch::All => usize::MAX,
+            Batch::Size(size) => size,
+        };
+        self.check(task.model, &task.examples, batch)?;
         let stream = |purpose| rng::stream(self.plan.seed, task.round, Some(task.client), purpose);
         let Examples { dataset, indices } = task.examples;
         let mut batches = Batches::new(&self.plan.train, indices, stream(Purpose::Batches));
@@ -96,7 +130,7 @@ impl Trainer for Local {
         examples: &Examples<'_>,
         control: &mut dyn Control,
     ) -> Result<Metrics, Error> {
-        self.check(model, examples)?;
+        self.check(model, examples, self.evaluation_batch)?;
         let mut tally = Tally::new(&self.plan.input)?;
         self.execution.begin(model)?;
         let batches = examples.indices.chunks(self.evaluation_batch);

@@ -7,15 +7,17 @@
 //! Deliberately not here: rounds, connections and stages. A result is a pure function of the model's bytes, the plan, the
 //! examples and the streams of (seed, round, client).
 
+#[cfg(feature = "candle")]
+mod autograd;
 mod batches;
 mod direct;
 mod error;
+#[cfg(test)]
+mod golden;
 mod local;
 mod tally;
 #[cfg(test)]
 mod tests;
-
-use std::fmt::Debug;
 
 use tributary_common::id::{ClientId, Round};
 use tributary_common::metrics::Metrics;
@@ -108,7 +110,7 @@ impl Control for Unwatched {
 }
 
 /// One way to compute a network. Between `begin` and `update` nothing else may be called but `learn`.
-trait Execution: Debug + Send {
+trait Execution: Send {
     /// Takes the model's parameters; the optimiser's state begins anew.
     fn begin(&mut self, model: &Parameters) -> Result<(), Error>;
 

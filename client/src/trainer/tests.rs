@@ -54,6 +54,25 @@ impl Problem {
     }
 }
 
+/// A coordinator's plan must not make a device allocate until it dies.
+#[test]
+fn a_batch_beyond_the_memory_limit_is_refused_before_anything_is_allocated() {
+    // 64 planes of 2048 by 2048 in single precision, with gradients: 2 GiB an example.
+    let text = "input = { shape = [1, 2048, 2048], classes = 2 }\nmodel.layers = [{ kind = 'conv2d', out = 64, kernel = 1 },\
+        { kind = 'max_pool2d', size = 1024 }, 'flatten', { kind = 'linear', out = 2 }]\n\
+        train = { loss = 'cross_entropy', optimizer = { kind = 'sgd', lr = 1 }, steps = 1, batch = 'all' }";
+    let plan = Arc::new(plan(text));
+    let features = Features::Bytes(vec![0; 9 << 22]);
+    let dataset = Dataset::new("test", &plan.input, features, Labels::Classes(vec![0; 9]), Vec::new()).unwrap();
+    let indices: Vec<u32> = (0..9).collect();
+    let examples = Examples { dataset: &dataset, indices: &indices };
+    let client = ClientId::simulated(0, 1);
+    let model = Parameters::zeros(plan.model.layout.clone());
+    let task = Task { round: Round(1), client: &client, model: &model, examples };
+    let error = Local::new(plan).train(&task, &mut Unwatched).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { batch: 9, .. }), "{error}");
+}
+
 /// Three classes over images of six by six, seven of them: an odd last batch at 3.
 pub(super) fn images(dtype: &str, train: &str) -> Problem {
     let text = format!(
@@ -70,7 +89,7 @@ pub(super) fn images(dtype: &str, train: &str) -> Problem {
 }
 
 /// Numbers y = 2x + 1 to be found by one weight and one bias, which stand as bias, weight in the buffer.
-fn line(train: &str) -> Problem {
+pub(super) fn line(train: &str) -> Problem {
     let text = format!(
         "input = {{ shape = [1] }}\nmodel = {{ dtype = 'f64', init = 'zeros', layers = [{{ kind = 'linear', out = 1 }}] }}\n\
          train = {{ loss = 'mse', batch = 'all', {train} }}"

@@ -2,8 +2,8 @@
 //!
 //! Every function returns whether it did the work; if not, the columns do. Both agree within rounding.
 
-use super::Conv2d;
 use super::direct::{Direct, WIDTH_MAX};
+use super::{Conv2d, Finish};
 use crate::avx512;
 use crate::real::Real;
 use crate::workspace::{Workspace, take};
@@ -13,11 +13,12 @@ const TAPS_MIN: usize = 64;
 /// Fewer result channels than this leave most of a register's lanes empty.
 const CHANNELS_MIN: usize = 12;
 
-/// Writes `y` without bias and activation.
+/// Writes `y`, finished.
 pub(super) fn forward<T: Real>(
     shape: Conv2d,
     x: &[T],
     weight: &[T],
+    finish: Finish<'_, T>,
     y: &mut [T],
     workspace: &mut Workspace<T>,
 ) -> bool {
@@ -30,7 +31,10 @@ pub(super) fn forward<T: Real>(
     if taps < TAPS_MIN || shape.out_channels < CHANNELS_MIN {
         return false;
     }
-    convolve(direct, x, |channel, tap| weight[channel * taps + tap], y, workspace);
+    let Finish { activation, bias, windows } = finish;
+    let finish = Finish { activation, bias: bias.and_then(T::as_single), windows };
+    let weight = |channel: usize, tap: usize| weight[channel * taps + tap];
+    convolve(direct, x, weight, y, workspace, |result| finish.apply(0, result));
     true
 }
 
@@ -65,7 +69,7 @@ pub(super) fn backward_input<T: Real>(
     let weight = |channel: usize, tap: usize| {
         weight[(tap / kernel * shape.in_channels + channel) * kernel + kernel - 1 - tap % kernel]
     };
-    convolve(mirrored, dy, weight, dx, workspace);
+    convolve(mirrored, dy, weight, dx, workspace, |_| ());
     true
 }
 
@@ -134,6 +138,7 @@ fn convolve<T: Real>(
     weight: impl Fn(usize, usize) -> f32,
     results: &mut [f32],
     workspace: &mut Workspace<T>,
+    finish: impl Fn(&mut [f32]),
 ) {
     let scratch = &mut workspace.direct;
     direct.offsets(&mut scratch.offsets);
@@ -150,5 +155,6 @@ fn convolve<T: Real>(
         unsafe {
             direct.convolve(&scratch.offsets, padded, packed, result);
         }
+        finish(result);
     }
 }

@@ -140,29 +140,53 @@ pub fn forward<T: Real>(
     if y.is_empty() {
         return;
     }
+    assert!(bias.is_none_or(|b| b.len() == shape.out_channels), "one bias per output channel");
+    let finish = Finish { activation, bias, windows: group.unroll.windows() };
     #[cfg(target_arch = "x86_64")]
-    let done = batch::forward(shape, x, weight, y, workspace);
+    let done = batch::forward(shape, x, weight, finish, y, workspace);
     #[cfg(not(target_arch = "x86_64"))]
     let done = false;
     if !done {
-        forward_columns(group, x, weight, y, workspace);
+        forward_columns(group, x, weight, finish, y, workspace);
     }
-    let Some(bias) = bias else { return activation.forward(y) };
-    assert_eq!(bias.len(), shape.out_channels, "one bias per output channel");
-    for (plane, &b) in y.chunks_exact_mut(group.unroll.windows()).zip(bias.iter().cycle()) {
-        match activation {
-            Activation::Identity => plane.iter_mut().for_each(|y| *y += b),
-            Activation::Relu => plane.iter_mut().for_each(|y| *y = rectified(*y + b)),
+}
+
+/// What is left to do with a result. It is done image by image, while the result is in the cache.
+#[derive(Clone, Copy)]
+struct Finish<'a, T> {
+    activation: Activation,
+    bias: Option<&'a [T]>,
+    windows: usize,
+}
+
+impl<T: Real> Finish<'_, T> {
+    /// Adds the bias and applies the activation to the planes of the channels from `first` on.
+    fn apply(self, first: usize, result: &mut [T]) {
+        let Some(bias) = self.bias else { return self.activation.forward(result) };
+        for (plane, &b) in result.chunks_exact_mut(self.windows).zip(&bias[first..]) {
+            match self.activation {
+                Activation::Identity => plane.iter_mut().for_each(|y| *y += b),
+                Activation::Relu => plane.iter_mut().for_each(|y| *y = rectified(*y + b)),
+            }
         }
     }
 }
 
-fn forward_columns<T: Real>(group: Group, x: &[T], weight: &[T], y: &mut [T], workspace: &mut Workspace<T>) {
+fn forward_columns<T: Real>(
+    group: Group,
+    x: &[T],
+    weight: &[T],
+    finish: Finish<'_, T>,
+    y: &mut [T],
+    workspace: &mut Workspace<T>,
+) {
     let images = x.chunks_exact(group.image_len().max(1));
     for (i, (image, result)) in images.zip(y.chunks_exact_mut(group.result_len())).enumerate() {
-        let w = &weight[i % group.groups * group.weight_len()..][..group.weight_len()];
+        let at = i % group.groups;
+        let w = &weight[at * group.weight_len()..][..group.weight_len()];
         let columns = group.columns(image, &mut workspace.columns);
         matmul(result, T::ZERO, T::ONE, Matrix::new(w, group.out_channels, group.unroll.rows()), columns);
+        finish.apply(at * group.out_channels, result);
     }
 }
 
@@ -423,8 +447,9 @@ mod tests {
             let [x, w, c] = [x, w, c].map(|v| v.into_iter().map(|v| v as f32).collect::<Vec<_>>());
             let [mut y, mut dx, mut dw] = [&c, &x, &w].map(|v| v.clone());
             let workspace = &mut Workspace::new();
+            let finish = Finish { activation: Activation::Identity, bias: None, windows: 1 };
             let few_taps = shape.in_channels == 2;
-            assert_eq!(batch::forward(shape, &x, &w, &mut y, workspace), available && !few_taps, "{i}");
+            assert_eq!(batch::forward(shape, &x, &w, finish, &mut y, workspace), available && !few_taps, "{i}");
             let wide = shape.window[1].kernel > 7 || shape.window[1].dilation > 1;
             let taken = batch::backward_weight(shape, &x, &c, &mut dw, workspace);
             assert_eq!(taken, available && !few_taps && !wide, "{i}");
@@ -433,7 +458,8 @@ mod tests {
             assert_eq!(taken, available && !few_taps && !no_mirror, "{i}");
         }
         let grouped = shapes()[6];
-        assert!(!batch::forward(grouped, &[0.0_f32], &[], &mut [], &mut Workspace::new()));
+        let finish = Finish { activation: Activation::Identity, bias: None, windows: 1 };
+        assert!(!batch::forward(grouped, &[0.0_f32], &[], finish, &mut [], &mut Workspace::new()));
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::optimizer::{Optimizer, Sgd};
 use crate::plan::Plan;
 
 /// A network with its parameters and the state of its optimiser, all in the packed order of the layout.
-#[derive(Debug)]
 pub(super) struct Direct<T> {
     network: Network<T>,
     loss: Loss,

@@ -17,14 +17,12 @@ pub(super) enum Rule {
 }
 
 /// A layer and the buffer that it reads; it writes the next one, or stays inside.
-#[derive(Debug)]
 struct Placed<T> {
     operator: Operator<T>,
     reads: usize,
 }
 
 /// Values between two layers.
-#[derive(Debug)]
 struct Buffer<T> {
     /// Values of one example.
     size: usize,
@@ -34,7 +32,6 @@ struct Buffer<T> {
 }
 
 /// A network without its parameters.
-#[derive(Debug)]
 pub(super) struct Network<T> {
     layers: Vec<Placed<T>>,
     buffers: Vec<Buffer<T>>,

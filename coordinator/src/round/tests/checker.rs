@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket, Version};
 
 use super::super::{Effect, Event, Report, Row};
@@ -53,7 +54,7 @@ impl Checker {
 
     pub(super) fn sees(&mut self, effect: &Effect) {
         let is_goodbye = matches!(effect, Effect::Discard { .. } | Effect::Goodbye { .. });
-        assert_eq!(self.has_ended && !is_goodbye, false, "I6: after the end come only goodbyes, not {effect:?}");
+        assert!(!self.has_ended || is_goodbye, "I6: after the end come only goodbyes, not {effect:?}");
         match effect {
             Effect::Append { sequence, row } => {
                 assert_eq!(*sequence, self.rows.len() as u64, "rows have numbers without gaps");
@@ -106,20 +107,7 @@ impl Checker {
                 );
                 self.ends(Ticket::Evaluate { version: *version });
             }
-            Effect::Receipt { client, ticket, digest } => {
-                self.assert_durable(
-                    |row| {
-                        matches!(row, Row::UpdateAccepted { ticket: t, client: c, digest: d, .. }
-                            if t == ticket && c == client && d == digest)
-                    },
-                    effect,
-                );
-                let is_in_sum = self.folded.contains_key(&(*ticket, client.clone()));
-                let is_in_commit = self.committed.get(ticket).is_some_and(|who| who.contains(client))
-                    && self.is_durable(|row| matches!(row, Row::ModelCommitted { ticket: t, .. } if t == ticket));
-                assert!(is_in_sum || is_in_commit, "{effect:?} for an update that counts nowhere");
-                self.offered.remove(&(*ticket, client.clone()));
-            }
+            Effect::Receipt { client, ticket, digest } => self.sees_receipt(client, *ticket, *digest, effect),
             Effect::Stop { .. } => {
                 assert_eq!(self.offered, BTreeSet::new(), "I5: the end leaves offers without an end");
                 self.has_ended = true;
@@ -127,6 +115,21 @@ impl Checker {
             Effect::Goodbye { .. } => assert!(self.has_ended, "goodbye before the end"),
             Effect::Publish(_) => {}
         }
+    }
+
+    fn sees_receipt(&mut self, client: &ClientId, ticket: Ticket, digest: Digest, effect: &Effect) {
+        self.assert_durable(
+            |row| {
+                matches!(row, Row::UpdateAccepted { ticket: t, client: c, digest: d, .. }
+                    if *t == ticket && c == client && *d == digest)
+            },
+            effect,
+        );
+        let is_in_sum = self.folded.contains_key(&(ticket, client.clone()));
+        let is_in_commit = self.committed.get(&ticket).is_some_and(|who| who.contains(client))
+            && self.is_durable(|row| matches!(row, Row::ModelCommitted { ticket: t, .. } if *t == ticket));
+        assert!(is_in_sum || is_in_commit, "{effect:?} for an update that counts nowhere");
+        self.offered.remove(&(ticket, client.clone()));
     }
 
     fn sees_commit(&mut self, ticket: Ticket, version: Version, weight: u64) {

@@ -36,20 +36,16 @@ fn states() -> Vec<(&'static str, Vec<Event>)> {
         ),
         ("collecting/lost", then(&[Event::Refused { client: who.clone(), ticket: work, reason }])),
         ("collecting/away", then(&[Event::Left { client: who }])),
-        ("collecting/offered", offered),
+        ("collecting/offered", then(&[])),
         ("aborting", {
             let decline = |index| Event::TaskDeclined { client: client(index), ticket: work, reason: String::new() };
-            [opening_of_two(), vec![decline(0), decline(1)]].concat()
+            then(&[decline(0), decline(1)])
         }),
         ("closing", closing),
         ("committing", committing),
-        ("built", [building.clone(), vec![]].concat()),
+        ("built", building.clone()),
         ("done", [building, vec![Event::StopAsked]].concat()),
     ]
-}
-
-fn opening_of_two() -> Vec<Event> {
-    vec![Event::Appended { sequence: 0 }, joined(0), joined(1), Event::Appended { sequence: 1 }]
 }
 
 fn events(last_row: u64) -> Vec<(&'static str, Event)> {
