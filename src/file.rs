@@ -103,9 +103,4 @@ impl RunFile {
         );
         Err(Failure::new(INVALID, format!("could not start from `{}`: {which}", path.display())))
     }
-
-    /// Where relative paths begin.
-    pub(crate) fn base(&self) -> &Path {
-        &self.base
-    }
 }

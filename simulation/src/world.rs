@@ -1,8 +1,8 @@
 //! The event loop: one virtual clock, one queue of happenings, the coordinator's machine and the clients' machines.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tributary_client::data::Dataset;

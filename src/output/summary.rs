@@ -1,6 +1,6 @@
 //! The end of a run: a table of rounds, the best and the last metrics, classes, bytes, and what to do next.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 use tributary_common::event::{ClassLine, Done, Event, RoundLine};
@@ -22,7 +22,7 @@ pub(crate) struct Summary {
 /// A table with right-aligned numbers.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(UTF8_BORDERS_ONLY).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }
