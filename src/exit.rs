@@ -74,6 +74,7 @@ impl From<tributary_coordinator::store::Error> for Failure {
 
 impl From<crate::report::Error> for Failure {
     fn from(error: crate::report::Error) -> Self {
-        Self::new(INVALID, error)
+        let hint = error.hint();
+        Self::new(INVALID, error).with_hint(Some(hint))
     }
 }
