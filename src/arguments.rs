@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Serve a run to clients
     Coordinator(Coordinator),
     /// Take part in a run with this machine's data
-    Client(Client),
+    Client(tributary_client::cli::Arguments),
     /// Make and look at the federation's certificates
     Certs(Certs),
     /// Write the report of a run as one HTML page
@@ -134,40 +134,6 @@ pub(crate) struct Coordinator {
     /// Write the address to this file once it is known
     #[arg(long, hide = true)]
     pub(crate) address_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Client {
-    /// Identity folder with the role client or evaluator; more than one for several clients in one process
-    #[arg(long, required_unless_present = "check")]
-    pub(crate) identity: Vec<PathBuf>,
-    /// The coordinator's address
-    #[arg(long, value_name = "HOST:PORT", required_unless_present = "check")]
-    pub(crate) coordinator: Option<String>,
-    /// This machine's data: digits, idx:DIR or csv:FILE
-    #[arg(long, value_name = "SOURCE")]
-    pub(crate) data: Option<String>,
-    /// A run file, whose partition --part is taken of
-    #[arg(long, value_name = "RUN.toml")]
-    pub(crate) run: Option<PathBuf>,
-    /// Set a value over that file
-    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "run")]
-    pub(crate) set: Vec<String>,
-    /// A part of that run file's partition: a number from 0, or test; one for each identity
-    #[arg(long, requires = "run")]
-    pub(crate) part: Vec<String>,
-    /// Only say whether the data fit the run file
-    #[arg(long, requires = "run")]
-    pub(crate) check: bool,
-    /// End when the run is over instead of waiting for the next
-    #[arg(long)]
-    pub(crate) once: bool,
-    /// End after so many seconds without a connection
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) give_up_after: Option<u64>,
-    /// End when standard input closes
-    #[arg(long, hide = true)]
-    pub(crate) tethered: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tributary_client::cli;
 use tributary_client::plan::Plan;
 use tributary_client::supply::{Dealt, Supply};
-use tributary_common::config::{Document, Error, RUN_FILE_BYTES_MAX};
+use tributary_common::config::{Document, Error};
 use tributary_common::model::initial;
 use tributary_common::parameters::{Parameters, safetensors};
 use tributary_coordinator::Strategy;
@@ -32,28 +33,9 @@ pub(crate) struct RunFile {
 impl RunFile {
     /// Reads `path` with `set` over it.
     pub(crate) fn read(path: &Path, set: &[String]) -> Result<Self, Failure> {
-        let shown = path.display().to_string();
-        let failed = |error: std::io::Error| {
-            Failure::new(INVALID, format!("could not read run file `{shown}`: {error}"))
-                .with_hint(Some("give the path of a TOML file; examples/ holds some"))
-        };
-        let size = std::fs::metadata(path).map_err(failed)?.len();
-        if size > RUN_FILE_BYTES_MAX as u64 {
-            return Err(Failure::new(
-                INVALID,
-                format!("run file `{shown}` has {size} bytes, {RUN_FILE_BYTES_MAX} are allowed"),
-            ));
-        }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let document = cli::document(path, set)?;
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::new(INVALID, error))?;
         let base = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        Self::parse(&shown, text, base, set)
-    }
-
-    pub(crate) fn parse(name: &str, text: String, base: PathBuf, set: &[String]) -> Result<Self, Failure> {
-        let mut document = Document::parse(name, &text)?;
-        for assignment in set {
-            document.set(assignment)?;
-        }
         let mut root = document.table();
         for section in SECTIONS {
             drop(root.optional(section));

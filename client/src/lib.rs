@@ -5,6 +5,8 @@
 //! one's own trainer.
 
 pub mod agent;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod crew;
 pub mod data;
 mod layer;

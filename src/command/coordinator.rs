@@ -6,13 +6,14 @@ use std::time::SystemTime;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tributary_certs::{Credentials, tls};
+use tributary_client::cli::{credentials, stop};
 use tributary_common::Digest;
 use tributary_common::id::RunId;
 use tributary_common::identity::Role;
 use tributary_coordinator::server::{Error, Limits, Run, Server};
 
 use super::run_folder::{self, Choice};
-use super::{certs, sim, stop};
+use super::{certs, sim};
 use crate::arguments;
 use crate::exit::{self, Failure};
 use crate::file::RunFile;
@@ -20,23 +21,9 @@ use crate::output::{Output, Summary};
 
 pub(super) fn run(arguments: &arguments::Coordinator, output: Output) -> Result<u8, Failure> {
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
-    let credentials = load(&arguments.identity, &[Role::Coordinator])?;
+    let credentials = credentials(&arguments.identity, &[Role::Coordinator])?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     runtime.block_on(serve(arguments, &file, &credentials, output))
-}
-
-/// Reads an identity folder that must have one of `roles` and be valid now.
-pub(super) fn load(folder: &std::path::Path, roles: &[Role]) -> Result<Credentials, Failure> {
-    let credentials = Credentials::load(folder)?;
-    let role = credentials.identity().role;
-    if !roles.contains(&role) {
-        let wanted: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
-        let hint = format!("issue one with `tributary certs issue … --role {}`", wanted[0]);
-        let text = format!("the identity in `{}` has the role {role}, not {}", folder.display(), wanted.join(" or "));
-        return Err(Failure::new(exit::NOT_AUTHORISED, text).with_hint(Some(hint)));
-    }
-    credentials.check(certs::now())?;
-    Ok(credentials)
 }
 
 /// A run's id: of its configuration and the moment it began. No random choice depends on it.

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use tributary_certs::Authority;
+use tributary_client::cli::stop;
 use tributary_common::event::{Done, Event};
 use tributary_common::id::ClientId;
 use tributary_common::identity::Role;
 
-use super::{certs, client, stop};
+use super::{certs, client};
 use crate::arguments;
 use crate::exit::{self, Failure, RUN_FAILED};
 use crate::file::RunFile;

@@ -10,7 +10,6 @@ mod list;
 mod report;
 mod run_folder;
 mod sim;
-mod stop;
 
 use clap::CommandFactory;
 

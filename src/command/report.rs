@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::arguments;
-use crate::exit::{self, Failure, INVALID};
+use crate::exit::{self, Failure, INVALID, of_report};
 use crate::output::{Format, Output};
 use crate::report::{Story, render};
 
@@ -15,7 +15,7 @@ pub(super) fn write(folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn write_to(folder: &Path, page: &Path) -> Result<PathBuf, Failure> {
-    let story = Story::read(folder)?;
+    let story = Story::read(folder).map_err(|error| of_report(&error))?;
     std::fs::write(page, render(&story)).map_err(|error| {
         Failure::new(INVALID, format!("could not write the report to `{}`: {error}", page.display()))
     })?;

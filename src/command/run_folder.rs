@@ -9,7 +9,7 @@ use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::round::Row;
 use tributary_coordinator::store::{Folder, Memory, Store};
 
-use crate::exit::{Failure, INVALID};
+use crate::exit::{Failure, INVALID, of_store};
 use crate::file::RunFile;
 
 /// Below this folder runs are numbered.
@@ -53,7 +53,7 @@ pub(super) fn begin(file: &RunFile, choice: &Choice<'_>, id: RunId) -> Result<Be
 }
 
 fn create(file: &RunFile, path: &Path, id: RunId) -> Result<Begun, Failure> {
-    let store = Folder::create(path, &file.text)?;
+    let store = Folder::create(path, &file.text).map_err(|error| of_store(&error))?;
     fresh(file, Arc::new(store), Some(path.to_owned()), id)
 }
 
@@ -64,7 +64,7 @@ fn fresh(file: &RunFile, store: Arc<dyn Store>, folder: Option<PathBuf>, id: Run
 }
 
 fn resume(file: &RunFile, path: &Path) -> Result<Begun, Failure> {
-    let (store, resumed) = Folder::resume(path, file.document.digest())?;
+    let (store, resumed) = Folder::resume(path, file.document.digest()).map_err(|error| of_store(&error))?;
     let Some(Row::RunCreated { run, .. }) = resumed.rows.first() else {
         return Err(Failure::new(INVALID, format!("the run in `{}` has no beginning", path.display())));
     };

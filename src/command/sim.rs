@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
+use tributary_client::cli::stop;
 use tributary_client::trainer::{Local, Trainer};
 use tributary_common::id::RunId;
 use tributary_coordinator::round::Reason;
 use tributary_simulation::{Population, Run, simulate};
 
 use super::run_folder::{self, Choice};
-use super::stop;
 use crate::arguments;
 use crate::exit::{self, Failure};
 use crate::file::RunFile;

@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 /// A token that is cancelled by SIGINT, SIGTERM and, if `is_tethered`, by the end of standard input. Must be called inside
 /// a runtime; the set owns the listening task.
-pub(super) fn token(is_tethered: bool, tasks: &mut tokio::task::JoinSet<()>) -> std::io::Result<CancellationToken> {
+///
+/// # Errors
+/// The system gives no signal handler or thread.
+pub fn token(is_tethered: bool, tasks: &mut tokio::task::JoinSet<()>) -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -34,7 +37,10 @@ pub(super) fn token(is_tethered: bool, tasks: &mut tokio::task::JoinSet<()>) -> 
 }
 
 /// A flag that is set by SIGINT and SIGTERM, for code without a runtime.
-pub(super) fn flag() -> std::io::Result<Arc<AtomicBool>> {
+///
+/// # Errors
+/// The system gives no signal handler or thread.
+pub fn flag() -> std::io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

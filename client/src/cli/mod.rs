@@ -1,0 +1,326 @@
+//! `tributary client`, shared by the one command and the lean binary: arguments, and what they start.
+
+pub mod stop;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use tokio::task::JoinSet;
+use tributary_certs::{Credentials, tls};
+use tributary_common::config::Document;
+use tributary_common::id::ClientId;
+use tributary_common::identity::Role;
+use tributary_common::net::Windows;
+
+use crate::agent::{self, Status};
+use crate::crew::{Crew, Held, Load};
+use crate::data::{Source, TestRows};
+use crate::plan::Plan;
+use crate::supply::Supply;
+
+/// All went well.
+pub const OK: u8 = 0;
+/// The run failed.
+pub const RUN_FAILED: u8 = 1;
+/// The arguments are wrong.
+pub const USAGE: u8 = 2;
+/// The run file, the data or a file of a run is wrong.
+pub const INVALID: u8 = 3;
+/// The coordinator cannot be reached.
+pub const UNREACHABLE: u8 = 4;
+/// The other side does not let this identity in.
+pub const NOT_AUTHORISED: u8 = 5;
+/// Stopped by a signal, after a clean end.
+pub const INTERRUPTED: u8 = 130;
+
+/// What a client can be told.
+#[derive(Clone, Debug, Args)]
+pub struct Arguments {
+    /// Identity folder with the role client or evaluator; more than one for several clients in one process
+    #[arg(long, required_unless_present = "check")]
+    pub identity: Vec<PathBuf>,
+    /// The coordinator's address
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "check")]
+    pub coordinator: Option<String>,
+    /// This machine's data: digits, idx:DIR or csv:FILE
+    #[arg(long, value_name = "SOURCE")]
+    pub data: Option<String>,
+    /// A run file, whose partition --part is taken of
+    #[arg(long, value_name = "RUN.toml")]
+    pub run: Option<PathBuf>,
+    /// Set a value over that file
+    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "run")]
+    pub set: Vec<String>,
+    /// A part of that run file's partition: a number from 0, or test; one for each identity
+    #[arg(long, requires = "run")]
+    pub part: Vec<String>,
+    /// Only say whether the data fit the run file
+    #[arg(long, requires = "run")]
+    pub check: bool,
+    /// End when the run is over instead of waiting for the next
+    #[arg(long)]
+    pub once: bool,
+    /// End after so many seconds without a connection
+    #[arg(long, value_name = "SECONDS")]
+    pub give_up_after: Option<u64>,
+    /// End when standard input closes
+    #[arg(long, hide = true)]
+    pub tethered: bool,
+}
+
+/// Why a command failed: the exit code, what was tried and found, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What was tried and found.
+    pub text: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    #[must_use]
+    pub fn new(code: u8, text: impl std::fmt::Display) -> Self {
+        Self { code, text: text.to_string(), hint: None }
+    }
+
+    /// The same failure with what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hint = hint.map(Into::into);
+        self
+    }
+}
+
+/// Errors that know what to do about themselves, by the exit code that they lead to.
+macro_rules! failures {
+    ($($error:ty = $code:ident),* $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let hint = error.hint().map(|hint| hint.to_string());
+                Self::new($code, error).with_hint(hint)
+            }
+        }
+    )*};
+}
+
+failures!(
+    tributary_common::config::Error = INVALID,
+    crate::supply::Error = INVALID,
+    crate::data::Error = INVALID,
+    tributary_certs::Error = NOT_AUTHORISED,
+);
+
+/// What `--check` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// Examples to train on.
+    pub examples: u64,
+    /// Examples to measure on.
+    pub held_out: u64,
+}
+
+/// The run file, as far as a client cares.
+struct RunFile {
+    plan: Plan,
+    supply: Supply,
+}
+
+impl RunFile {
+    fn read(path: &Path, set: &[String]) -> Result<Self, Failure> {
+        let document = document(path, set)?;
+        let base = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        let supply = Supply::parse(document.table().section("data")?, base)?;
+        Ok(Self { plan: Plan::parse(&document)?, supply })
+    }
+}
+
+/// Reads a run file with `set` over it.
+///
+/// # Errors
+/// It cannot be read, or is no run file.
+pub fn document(path: &Path, set: &[String]) -> Result<Document, Failure> {
+    let shown = path.display().to_string();
+    let failed = |error: std::io::Error| {
+        Failure::new(INVALID, format!("could not read run file `{shown}`: {error}"))
+            .with_hint(Some("give the path of a TOML file; examples/ holds some"))
+    };
+    let max = tributary_common::config::RUN_FILE_BYTES_MAX as u64;
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > max {
+        return Err(Failure::new(INVALID, format!("run file `{shown}` has {size} bytes, {max} are allowed")));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let mut document = Document::parse(&shown, &text)?;
+    set.iter().try_for_each(|assignment| document.set(assignment))?;
+    Ok(document)
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates are compared with the machine's clock")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Reads an identity folder that must have one of `roles` and be valid now.
+///
+/// # Errors
+/// Files are missing or broken, or the identity is not valid here.
+pub fn credentials(folder: &Path, roles: &[Role]) -> Result<Credentials, Failure> {
+    let credentials = Credentials::load(folder)?;
+    let role = credentials.identity().role;
+    if !roles.contains(&role) {
+        let wanted: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+        let hint = format!("issue one with `tributary certs issue … --role {}`", wanted[0]);
+        let text = format!("the identity in `{}` has the role {role}, not {}", folder.display(), wanted.join(" or "));
+        return Err(Failure::new(NOT_AUTHORISED, text).with_hint(Some(hint)));
+    }
+    credentials.check(now())?;
+    Ok(credentials)
+}
+
+/// Says whether the data fit the run file, without joining a run.
+///
+/// # Errors
+/// They do not, or something cannot be read.
+pub fn check(arguments: &Arguments) -> Result<Fit, Failure> {
+    let Some(path) = &arguments.run else { return Err(Failure::new(USAGE, "--check needs --run RUN.toml")) };
+    let file = Arc::new(RunFile::read(path, &arguments.set)?);
+    let role = if arguments.part.first().is_some_and(|part| part == "test") { Role::Evaluator } else { Role::Client };
+    let load = load(arguments, Some(&file), 0)?;
+    let prepared = Crew::new(ClientId::simulated(0, 1), role, load)
+        .check(file.plan.clone())
+        .map_err(|why| Failure::new(INVALID, format!("the data do not fit the run: {why}")))?;
+    Ok(Fit { examples: prepared.ready.examples, held_out: prepared.ready.holdout })
+}
+
+/// Takes part in runs until told to stop; the number is the exit code. `say` gets what is worth a line.
+///
+/// # Errors
+/// Why a client ended without being asked to.
+pub fn run(arguments: &Arguments, say: impl Fn(&str) + Clone + Send + 'static) -> Result<u8, Failure> {
+    let file = arguments.run.as_ref().map(|path| RunFile::read(path, &arguments.set)).transpose()?.map(Arc::new);
+    let mut members = Vec::new();
+    for (index, folder) in arguments.identity.iter().enumerate() {
+        let credentials = credentials(folder, &[Role::Client, Role::Evaluator])?;
+        members.push((credentials, load(arguments, file.as_ref(), index)?));
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(RUN_FAILED, error))?;
+    runtime.block_on(serve(arguments, members, say))
+}
+
+/// How the `index`-th member gets its examples. What is asked for is checked now, what the files hold when the plan is here.
+fn load(arguments: &Arguments, file: Option<&Arc<RunFile>>, index: usize) -> Result<Load, Failure> {
+    let usage = |text: &str| Failure::new(USAGE, text);
+    if let (Some(file), Some(part)) = (file, arguments.part.get(index)) {
+        let (file, part) = (Arc::clone(file), part.clone());
+        return Ok(Box::new(move |_| part_of(&file, &part).map_err(|failure| failure.text)));
+    }
+    let Some(source) = arguments.data.clone() else {
+        return Err(
+            usage("this client has no data").with_hint(Some("give --data SOURCE, or --run RUN.toml with --part"))
+        );
+    };
+    Source::parse(&source)?;
+    Ok(Box::new(move |plan| {
+        let read = || {
+            let loaded = Source::parse(&source)?.load(Path::new(""), &plan.input, None)?;
+            Ok::<_, crate::data::Error>(Held::all(loaded.split(TestRows::None)?.0))
+        };
+        read().map_err(|error| error.to_string())
+    }))
+}
+
+/// One part of a run file's partition, or its test examples.
+fn part_of(file: &RunFile, part: &str) -> Result<Held, Failure> {
+    let dealt = file.supply.load(&file.plan.input, file.plan.seed)?;
+    if part == "test" {
+        let test = dealt.test.ok_or_else(|| Failure::new(INVALID, "the run file names no test examples"))?;
+        let indices = (0..u32::try_from(test.len()).expect("data sets are below 2^32")).collect();
+        return Ok(Held { dataset: test, indices });
+    }
+    let clients = dealt.parts.clients();
+    let index = part.parse::<usize>().ok().filter(|index| *index < clients).ok_or_else(|| {
+        Failure::new(USAGE, format!("there is no part `{part}`"))
+            .with_hint(Some(format!("give a number from 0 to {}, or test", clients - 1)))
+    })?;
+    // Only the client's own rows stay in memory.
+    let own = dealt.train.select(dealt.parts.part(index));
+    Ok(Held::all(own))
+}
+
+async fn serve(
+    arguments: &Arguments,
+    members: Vec<(Credentials, Load)>,
+    say: impl Fn(&str) + Clone + Send + 'static,
+) -> Result<u8, Failure> {
+    let mut signals = JoinSet::new();
+    let stop = stop::token(arguments.tethered, &mut signals).map_err(|error| Failure::new(RUN_FAILED, error))?;
+    let mut agents = JoinSet::new();
+    let is_alone = members.len() == 1;
+    for (credentials, load) in members {
+        let identity = credentials.identity().clone();
+        let settings = agent::Settings {
+            name: identity.name.clone(),
+            coordinator: arguments.coordinator.clone().expect("required unless --check"),
+            device: "cpu".to_owned(),
+            give_up_after: arguments.give_up_after.map(Duration::from_secs),
+            once: arguments.once,
+            windows: Windows::default(),
+        };
+        let tls = tls::client_config(&credentials)?;
+        let worker = Crew::new(identity.name.clone(), identity.role, load);
+        let name = if is_alone { String::new() } else { format!("{}: ", identity.name) };
+        let say = say.clone();
+        let tell = move |status| {
+            if let Some(text) = describe(status) {
+                say(&format!("{name}{text}"));
+            }
+        };
+        agents.spawn(agent::run(settings, tls, worker, stop.clone(), tell));
+    }
+    let mut code = OK;
+    while let Some(ended) = agents.join_next().await {
+        match ended.map_err(|error| Failure::new(RUN_FAILED, error))? {
+            Ok(Some(_)) => {}
+            Ok(None) => code = INTERRUPTED,
+            Err(error) => {
+                stop.cancel();
+                return Err(failure(error));
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn failure(error: agent::Error) -> Failure {
+    match error {
+        agent::Error::Unreachable { .. } => {
+            Failure::new(UNREACHABLE, error).with_hint(Some("check the address, and that UDP gets through to its port"))
+        }
+        agent::Error::NotAuthorised(_) => Failure::new(NOT_AUTHORISED, error),
+        agent::Error::Unfit(_) => Failure::new(INVALID, error)
+            .with_hint(Some("look at the data with `tributary client --check --run RUN.toml --data SOURCE`")),
+        other => Failure::new(RUN_FAILED, other),
+    }
+}
+
+/// One line about what happened, if it is worth one.
+fn describe(status: Status) -> Option<String> {
+    Some(match status {
+        Status::Acknowledged { ticket, digest } => format!("{ticket}: update {} counts", digest.short()),
+        Status::Dropped { ticket, reason } => format!("{ticket}: dropped: {reason}"),
+        Status::Finished(done) => {
+            format!("the run is over ({}), version {}, model {}", done.reason, done.version, done.model)
+        }
+        Status::Joined { examples } => format!("joined with {examples} examples to train on"),
+        Status::Progress { .. } => return None,
+        Status::Retrying { reason } => format!("no connection ({reason}); trying again"),
+        Status::Suspended => "the coordinator stopped for a while; coming back".to_owned(),
+        Status::Unfit { reason } => format!("cannot take part: {reason}"),
+        Status::Working { ticket, bytes: size } => format!("{ticket}: got the model of {size} bytes"),
+    })
+}
