@@ -46,22 +46,27 @@ impl Axis {
             low = low.min(value.clamp(-VALUE_MAX, VALUE_MAX));
             high = high.max(value.clamp(-VALUE_MAX, VALUE_MAX));
         }
-        if low > high {
+        let size = high.abs().max(low.abs());
+        if low > high || size < 1.0 / VALUE_MAX {
             (low, high) = (0.0, 1.0);
+        } else if high - low < size * 1e-6 {
+            // Values that are all alike stand in the middle of a little room, not on an axis of rounding errors.
+            let room = match unit {
+                Unit::Count => 1.0,
+                Unit::Real => size * 0.05,
+                Unit::Share => 0.05,
+            };
+            (low, high) = (low - room, high + room);
         }
         // Zero is worth showing where it is near; elsewhere it would flatten what there is to see.
         if low > 0.0 && low <= 0.5 * high && unit != Unit::Count {
             low = 0.0;
         }
-        let spread = (high - low).max(high.abs().max(low.abs()) * 1e-6).max(1e-12);
-        let mut step = round_step(spread / count);
+        let mut step = round_step((high - low) / count);
         if unit == Unit::Count {
             step = step.max(1.0);
         }
         let (mut first, mut last) = ((low / step).floor() * step, (high / step).ceil() * step);
-        if last - first < 0.5 * step {
-            (first, last) = (first - step, last + step);
-        }
         if unit == Unit::Share {
             (first, last) = (first.max(0.0), last.min(1.0));
         }
@@ -139,7 +144,7 @@ mod tests {
             (&[0.369, 2.06][..], Unit::Real, "0.0 0.5 1.0 1.5 2.0 2.5"),
             (&[0.55, 0.936], Unit::Share, "50% 60% 70% 80% 90% 100%"),
             (&[0.112, 0.953], Unit::Share, "0% 20% 40% 60% 80% 100%"),
-            (&[1.0, 1.0], Unit::Share, "100%"),
+            (&[1.0, 1.0], Unit::Share, "94% 96% 98% 100%"),
             (&[12.0, 13.0], Unit::Real, "12.0 12.2 12.4 12.6 12.8 13.0"),
             (&[], Unit::Real, "0.0 0.2 0.4 0.6 0.8 1.0"),
             (&[f64::NAN, f64::INFINITY, 3.0], Unit::Count, "2 3 4"),

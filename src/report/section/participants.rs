@@ -96,7 +96,7 @@ fn table(title: &str, mut rows: Vec<Vec<String>>) -> String {
             row.pop();
         }
     }
-    format!("<figure>\n<figcaption>{title}</figcaption>\n{}</figure>\n", markup::table(&heads, &rows))
+    format!("<figure class=\"fates\">\n<figcaption>{title}</figcaption>\n{}</figure>\n", markup::table(&heads, &rows))
 }
 
 fn histogram(story: &Story) -> String {
