@@ -18,6 +18,7 @@ mod local;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use tributary_common::id::{ClientId, Round};
 use tributary_common::metrics::Metrics;
@@ -25,6 +26,7 @@ use tributary_common::parameters::Parameters;
 
 pub use error::Error;
 pub use local::Local;
+pub use worker::{Holdings, LocalWorker, Make, Share};
 
 use crate::data::Dataset;
 
