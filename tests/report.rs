@@ -73,7 +73,8 @@ fn markup_in_names_and_reasons_is_text() {
 
 #[test]
 fn what_is_missing_is_said_in_words() {
-    let cases: [(&str, fn(&mut Sample)); 7] = [
+    type Change = fn(&mut Sample);
+    let cases: [(&str, Change); 7] = [
         ("Not finished: 0\u{a0}rounds of 30 so far", |sample| (sample.rounds, sample.end) = (0, None)),
         ("No client was chosen.", |sample| (sample.rounds, sample.end) = (0, None)),
         ("Suspended after 1\u{a0}round of 30", |sample| (sample.rounds, sample.end) = (1, Some("suspended"))),
