@@ -37,9 +37,10 @@ pub(super) fn clients(story: &Story) -> String {
     let plots: String = MEASURES.iter().map(|measure| plots(story, side, version, last, measure)).collect();
     let lead = format!(
         "A mean can hide clients that the model serves badly. Each dot is one of {} clients: the model of round {round} on {}; \
-         below, lowest, quartiles and highest. Over rounds, the dark band holds the middle half of the clients.",
+         below, lowest, quartiles and highest.{}",
         last.len(),
-        side_name(side)
+        side_name(side),
+        if story.rounds.len() > 1 { " Over rounds, the dark band holds the middle half of the clients." } else { "" }
     );
     section("clients", title, &lead, &format!("<div class=\"pair\">\n{plots}</div>\n"))
 }
