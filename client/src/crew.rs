@@ -11,7 +11,7 @@ use tributary_common::parameters::Parameters;
 use crate::agent::{Prepared, Update, Watch, Worker};
 use crate::data::Dataset;
 use crate::plan::{Plan, holdout};
-use crate::trainer::{Control, Examples, Flow, Local, Task, Trainer};
+use crate::trainer::{Control, Examples, Flow, Local, Task, Trainer, evaluate_in_pieces};
 
 /// What a client holds: a data set and which of its examples.
 #[derive(Clone, Debug)]
@@ -132,7 +132,9 @@ impl Worker for Crew {
                 return Ok(None);
             }
             let examples = Examples { dataset, indices };
-            trainer.evaluate(model, &examples, &mut Watched(watch)).map(Some).map_err(|error| error.to_string())
+            evaluate_in_pieces(&mut **trainer, model, &examples, &mut Watched(watch))
+                .map(Some)
+                .map_err(|error| error.to_string())
         };
         let is_evaluator = role == Role::Evaluator;
         Ok(Results {

@@ -8,12 +8,13 @@ use std::time::Duration;
 use tributary_client::data::Dataset;
 use tributary_client::machine::{self as client, Machine as ClientMachine};
 use tributary_client::plan::{Batch, Length, Plan, holdout};
-use tributary_client::trainer::Trainer;
+use tributary_client::trainer::{PIECE, Trainer};
 use tributary_common::Digest;
 use tributary_common::event::Event as Line;
 use tributary_common::id::{ClientId, RunId, Slot, Ticket, Version};
 use tributary_common::identity::Role;
 use tributary_common::message::{Offer, Results};
+use tributary_common::metrics::Metrics;
 use tributary_common::parameters::Parameters;
 use tributary_common::sum::{Sum, Weight};
 use tributary_common::time::Time;
@@ -437,14 +438,16 @@ impl<'a> World<'a> {
         let (run, plan) = (self.run, &self.run.plan);
         let mut keys = Vec::new();
         let mut after = Duration::ZERO;
-        let mut measure = |pool: &mut Pool<'a>, on, dataset: &'a Dataset, indices: Vec<u32>| {
-            if !indices.is_empty() {
-                keys.push((on, pool.submit(Work::Measure { model: model.clone(), dataset, indices })));
+        let mut measure = |pool: &mut Pool<'a>, on, dataset: &'a Dataset, indices: &[u32]| {
+            // In pieces, so that all workers share a large set; merged they are what one device would have measured.
+            for piece in indices.chunks(PIECE) {
+                let work = Work::Measure { model: model.clone(), dataset, indices: piece.to_vec() };
+                keys.push((on, pool.submit(work)));
             }
         };
         if let (EVALUATOR, Some(test)) = (client.as_str(), &run.population.test) {
-            let all = (0..u32::try_from(test.len()).expect("data sets are below 2^32")).collect();
-            measure(&mut self.pool, On::Central, test, all);
+            let all: Vec<u32> = (0..u32::try_from(test.len()).expect("data sets are below 2^32")).collect();
+            measure(&mut self.pool, On::Central, test, &all);
         } else {
             let part = run.population.part(client).unwrap_or_default();
             let split = holdout::split(part, plan.holdout, plan.seed, client);
@@ -457,10 +460,10 @@ impl<'a> World<'a> {
                 }
                 Ticket::Evaluate { .. } => {
                     if plan.evaluate_on.train {
-                        measure(&mut self.pool, On::Train, &run.population.train, split.train);
+                        measure(&mut self.pool, On::Train, &run.population.train, &split.train);
                     }
                     if plan.evaluate_on.local {
-                        measure(&mut self.pool, On::Local, &run.population.train, split.held_out);
+                        measure(&mut self.pool, On::Local, &run.population.train, &split.held_out);
                     }
                 }
             }
@@ -482,9 +485,11 @@ impl<'a> World<'a> {
                     let device = self.devices.get_mut(client).expect("looked at above");
                     device.update = Some((ticket, self.machine.version(), update, trained.weight));
                 }
-                (On::Central, Ok(Outcome::Measured(metrics))) => results.central = Some(metrics),
-                (On::Local, Ok(Outcome::Measured(metrics))) => results.local = Some(metrics),
-                (On::Train, Ok(Outcome::Measured(metrics))) => results.train = Some(metrics),
+                (On::Central, Ok(Outcome::Measured(metrics))) => {
+                    failure = merge(&mut results.central, metrics).or(failure)
+                }
+                (On::Local, Ok(Outcome::Measured(metrics))) => failure = merge(&mut results.local, metrics).or(failure),
+                (On::Train, Ok(Outcome::Measured(metrics))) => failure = merge(&mut results.train, metrics).or(failure),
                 (_, Err(reason)) => failure = Some(reason),
                 (_, Ok(_)) => unreachable!("an outcome is of the kind of its work"),
             }
@@ -527,6 +532,17 @@ impl<'a> World<'a> {
         let line = self.recorder.done(&reason, seconds, self.model.digest(), self.model.norm(), path);
         self.publish(&line)?;
         Ok(Ended { reason, model: self.model.clone(), central_accuracy: self.recorder.central_accuracy() })
+    }
+}
+
+/// Adds a piece to what was measured; says what is wrong if they do not fit.
+fn merge(all: &mut Option<Metrics>, piece: Metrics) -> Option<String> {
+    match all {
+        Some(all) => all.merge(&piece).err().map(|error| error.to_string()),
+        None => {
+            *all = Some(piece);
+            None
+        }
     }
 }
 

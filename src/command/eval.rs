@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tributary_client::crew::Held;
 use tributary_client::data::{Source, TestRows};
-use tributary_client::trainer::{Examples, Local, Trainer, Unwatched};
+use tributary_client::trainer::{Examples, Local, Unwatched, evaluate_in_pieces};
 use tributary_common::metrics::Metrics;
 use tributary_common::parameters::safetensors;
 
@@ -32,8 +32,7 @@ pub(super) fn run(arguments: &arguments::Eval, output: Output) -> Result<u8, Fai
         }
     };
     let examples = Examples { dataset: &held.dataset, indices: &held.indices };
-    let metrics = Local::new(Arc::clone(&file.plan))
-        .evaluate(&model, &examples, &mut Unwatched)
+    let metrics = evaluate_in_pieces(&mut Local::new(Arc::clone(&file.plan)), &model, &examples, &mut Unwatched)
         .map_err(|error| Failure::new(INVALID, error))?;
     let summary = metrics.summary();
     if output.format != Format::Text {

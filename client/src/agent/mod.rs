@@ -101,7 +101,7 @@ pub async fn run(
         let began = now();
         let (ended, joined) = tokio::select! {
             () = stop.cancelled() => (Ended::Stopped, false),
-            connected = connect(&settings, tls.clone()) => match connected {
+            connected = connect(&settings, tls.clone(), without_connection) => match connected {
                 Ok((endpoint, connection)) => {
                     let ended = session.serve(&settings, &connection, &stop, &mut tell).await;
                     connection.close(net::close_code::DONE, b"");
@@ -153,6 +153,7 @@ enum Failure {
 async fn connect(
     settings: &Settings,
     tls: rustls::ClientConfig,
+    without_connection: Duration,
 ) -> Result<(quinn::Endpoint, quinn::Connection), Failure> {
     let lost = |reason: String| Failure::Lost(reason);
     let mut addresses = tokio::net::lookup_host(&settings.coordinator)
@@ -162,9 +163,12 @@ async fn connect(
     let endpoint = net::client_endpoint(address, tls, settings.windows).map_err(|error| lost(error.to_string()))?;
     // No DNS name is checked: the verifier wants the pinned root and the role of a coordinator instead.
     let connecting = endpoint.connect(address, "coordinator").map_err(|error| lost(error.to_string()))?;
-    match tokio::time::timeout(HANDSHAKE, connecting).await {
+    let left = settings.give_up_after.map_or(HANDSHAKE, |limit| limit.saturating_sub(without_connection));
+    // A try shorter than a round trip over a satellite would say nothing about the coordinator.
+    let longest = left.clamp(Duration::from_secs(1), HANDSHAKE);
+    match tokio::time::timeout(longest, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
         Ok(Err(error)) => Err(session::failure(&error)),
-        Err(_) => Err(lost(format!("no answer from {address} within {} s", HANDSHAKE.as_secs()))),
+        Err(_) => Err(lost(format!("no answer from {address} within {} s", longest.as_secs()))),
     }
 }

@@ -83,6 +83,29 @@ pub struct Trained {
     pub steps: u64,
 }
 
+/// Examples that are measured in one piece. A longer list is measured piece by piece and merged, so that many threads may
+/// share it and the result has the same bits whoever does it.
+pub const PIECE: usize = 2000;
+
+/// Measures `model` on `examples`, piece by piece.
+///
+/// # Errors
+/// As [`Trainer::evaluate`].
+pub fn evaluate_in_pieces(
+    trainer: &mut dyn Trainer,
+    model: &Parameters,
+    examples: &Examples<'_>,
+    control: &mut dyn Control,
+) -> Result<Metrics, Error> {
+    let mut pieces = examples.indices.chunks(PIECE);
+    let piece = |indices| Examples { dataset: examples.dataset, indices };
+    let mut all = trainer.evaluate(model, &piece(pieces.next().unwrap_or_default()), control)?;
+    for indices in pieces {
+        all.merge(&trainer.evaluate(model, &piece(indices), control)?)?;
+    }
+    Ok(all)
+}
+
 /// Watches work from outside.
 pub trait Control {
     /// Called before every batch with the number of batches done, and at the end. On [`Flow::Stop`] the work ends with
