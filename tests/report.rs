@@ -100,6 +100,7 @@ fn many_clients_are_a_histogram_and_both_ends() {
     check_whole(&page);
     assert!(page.contains("id=\"times-counted\"") && page.contains("counted least often"));
     assert!(!page.contains("Every client that was chosen"));
+    assert!(page.contains("Columns count 300 clients"));
 }
 
 #[test]

@@ -5,13 +5,17 @@ use super::frame::{Frame, below};
 use crate::report::{markup, number};
 
 /// More clients than this are counted in columns: dots would be too small to tell apart.
-const DOTS_MAX: usize = 250;
+pub(crate) const DOTS_MAX: usize = 250;
 
 /// Places along the axis at which dots stack.
 const BINS: usize = 50;
 
-/// Height of the drawing in pixels, without the quartiles below it.
-const STACK: f64 = 108.0;
+/// Height of the stacks in pixels: few dots do not stand in an empty hall, many get thinner instead.
+const STACK_MIN: f64 = 44.0;
+const STACK_MAX: f64 = 108.0;
+
+/// From one dot of a stack to the next, in pixels, where there is room.
+const PITCH: f64 = 11.0;
 
 /// Pixels from the foot of the stacks to the line of quartiles.
 const BOX: f64 = 26.0;
@@ -46,13 +50,16 @@ impl Dots<'_> {
             bins[bin(along.place(client.1))].push(client);
         }
         let highest = bins.iter().map(Vec::len).max().unwrap_or(1);
-        let marks =
-            if self.clients.len() > DOTS_MAX { columns(&bins, highest) } else { self.dots(&bins, highest, &along) };
+        let has_columns = self.clients.len() > DOTS_MAX;
+        let wanted = if has_columns { STACK_MAX } else { PITCH * number::ratio(highest as u64, 1) };
+        let stack = wanted.clamp(STACK_MIN, STACK_MAX);
+        let height = stack + BOX + 10.0;
+        let marks = if has_columns { columns(&bins, highest) } else { self.dots(&bins, highest, stack, &along) };
         let drawing = [
             marks,
-            self.together(&along),
-            self.quartiles(&five, &along),
-            below(&along, STACK + BOX + 10.0, self.measure),
+            self.together(height, &along),
+            self.quartiles(&five, height, &along),
+            below(&along, height, self.measure),
         ]
         .concat();
         let shown = five.map(|value| self.unit.show(value));
@@ -70,7 +77,7 @@ impl Dots<'_> {
             id: self.id,
             title: self.title,
             description: &description,
-            height: STACK + BOX + 10.0,
+            height,
             margin: [22.0, 24.0, 44.0, 24.0],
             width_min: 0.0,
             width_max: None,
@@ -78,15 +85,15 @@ impl Dots<'_> {
         frame.figure(&drawing, &self.numbers(&shown))
     }
 
-    fn dots(&self, bins: &[Vec<&(&str, f64)>], highest: usize, along: &Axis) -> String {
+    fn dots(&self, bins: &[Vec<&(&str, f64)>], highest: usize, stack: f64, along: &Axis) -> String {
         #[expect(clippy::cast_precision_loss, reason = "a few hundred dots")]
-        let pitch = (STACK / highest as f64).min(11.0);
+        let pitch = (stack / highest as f64).min(PITCH);
         let radius = (pitch * 0.42).clamp(1.2, 4.5);
         let mut dots = String::new();
-        for stack in bins {
-            for (level, (name, value)) in stack.iter().enumerate() {
+        for clients in bins {
+            for (level, (name, value)) in clients.iter().enumerate() {
                 #[expect(clippy::cast_precision_loss, reason = "a few hundred dots")]
-                let y = STACK - pitch * (level as f64 + 0.5);
+                let y = stack - pitch * (level as f64 + 0.5);
                 dots += &format!(
                     "<circle class=\"client\" cx=\"{:.3}%\" cy=\"{y:.1}\" r=\"{radius:.1}\"><title>{}: {}</title></circle>\n",
                     along.place(*value) * 100.0,
@@ -98,14 +105,14 @@ impl Dots<'_> {
         dots
     }
 
-    fn together(&self, along: &Axis) -> String {
+    fn together(&self, height: f64, along: &Axis) -> String {
         self.together.map_or(String::new(), |value| {
             let x = along.place(value) * 100.0;
             let side = if x > 50.0 { ("end", -5) } else { ("start", 5) };
             format!(
                 "<line class=\"target\" x1=\"{x:.3}%\" x2=\"{x:.3}%\" y1=\"-14\" y2=\"{:.1}\"/>\
                  <text class=\"note {}\" x=\"{x:.3}%\" dx=\"{}\" y=\"-5\">all together {}</text>\n",
-                STACK + BOX + 10.0,
+                height,
                 side.0,
                 side.1,
                 self.unit.show(value)
@@ -113,17 +120,17 @@ impl Dots<'_> {
         })
     }
 
-    fn quartiles(&self, five: &[f64; 5], along: &Axis) -> String {
+    fn quartiles(&self, five: &[f64; 5], height: f64, along: &Axis) -> String {
         let [low, lower, median, upper, high] = five.map(|value| along.place(value) * 100.0);
-        let y = STACK + BOX - 8.0;
+        let y = height - 18.0;
         format!(
             "<line class=\"whisker\" x1=\"{low:.3}%\" x2=\"{high:.3}%\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
              <line class=\"box\" x1=\"{lower:.3}%\" x2=\"{upper:.3}%\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
              <circle class=\"midpoint\" cx=\"{median:.3}%\" cy=\"{y:.1}\" r=\"4.5\"><title>median {}</title></circle>\n\
              <line class=\"axis\" x1=\"0\" x2=\"100%\" y1=\"{:.1}\" y2=\"{:.1}\"/>\n",
             self.unit.show(five[2]),
-            STACK + BOX + 10.0,
-            STACK + BOX + 10.0
+            height,
+            height
         )
     }
 
@@ -144,12 +151,12 @@ fn columns(bins: &[Vec<&(&str, f64)>], highest: usize) -> String {
         .enumerate()
         .filter(|(_, stack)| !stack.is_empty())
         .map(|(place, stack)| {
-            let height = STACK * number::ratio(stack.len() as u64, highest as u64);
+            let height = STACK_MAX * number::ratio(stack.len() as u64, highest as u64);
             format!(
                 "<rect class=\"client\" x=\"{:.3}%\" width=\"{:.3}%\" y=\"{:.1}\" height=\"{height:.1}\"><title>{}</title></rect>\n",
                 number::ratio(place as u64, 1) * width,
                 width * 0.9,
-                STACK - height,
+                STACK_MAX - height,
                 number::plural(stack.len() as u64, "client")
             )
         })
@@ -183,7 +190,7 @@ mod tests {
     fn every_client_is_a_dot_and_clients_alike_stand_on_each_other() {
         let figure = drawn(&[0.5, 0.5, 1.0]);
         assert_eq!(figure.matches("class=\"client\"").count(), 3);
-        assert!(figure.contains("cy=\"102.5\"") && figure.contains("cy=\"91.5\""), "{figure}");
+        assert!(figure.contains("cy=\"38.5\"") && figure.contains("cy=\"27.5\""), "{figure}");
         assert!(figure.contains("over 3\u{a0}clients: lowest 50.0"), "{figure}");
     }
 

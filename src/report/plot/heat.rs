@@ -57,10 +57,15 @@ impl Heat<'_> {
             description: &self.description(),
             height: cell * side,
             margin: [above, right, 4.0, left],
-            width_min: (if has_text { 28.0 } else { 6.0 }) * side + left + right,
+            width_min: (if has_text { self.text_width() } else { 6.0 }) * side + left + right,
             width_max: Some((if has_text { 56.0 } else { 14.0 }) * side + left + right),
         };
         frame.figure(&[cells, labels, axes].concat(), &self.numbers())
+    }
+
+    /// Pixels that the longest count takes, with a little air.
+    fn text_width(&self) -> f64 {
+        room(self.counts.iter().flatten().map(|&count| short(count).len()).max().unwrap_or(0).max(2)) + 5.0
     }
 
     fn name(&self, class: usize) -> String {

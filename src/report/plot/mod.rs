@@ -14,5 +14,5 @@ mod heat;
 pub(crate) use axis::Unit;
 pub(crate) use columns::Columns;
 pub(crate) use curves::{Band, Curve, Curves};
-pub(crate) use dots::{Dots, five};
+pub(crate) use dots::{DOTS_MAX, Dots, five};
 pub(crate) use heat::Heat;

@@ -11,6 +11,9 @@ use crate::report::story::{SIDES, Story};
 /// Classes that the table shows at once; more are scrolled, and above this many the rest is left to `events.jsonl`.
 const LINES_MAX: usize = 1000;
 
+/// Up to this many classes, the matrix and the table stand side by side.
+const PAIR_MAX: usize = 12;
+
 /// The confusion matrix and the table of classes.
 pub(super) fn classes(story: &Story) -> String {
     let title = "Classes";
@@ -30,7 +33,9 @@ pub(super) fn classes(story: &Story) -> String {
                 .figure()
         },
     );
-    section("classes", title, &lead, &format!("<div class=\"pair\">\n{heat}{}</div>\n", lines(evaluation)))
+    // Beside the table a large matrix would have to be scrolled.
+    let class = if story.run.classes.len() <= PAIR_MAX { "pair" } else { "stack" };
+    section("classes", title, &lead, &format!("<div class=\"{class}\">\n{heat}{}</div>\n", lines(evaluation)))
 }
 
 fn lines(evaluation: &Evaluation) -> String {

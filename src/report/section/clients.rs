@@ -6,7 +6,7 @@ use tributary_common::id::{ClientId, Version};
 use tributary_common::metrics::Summary;
 
 use super::{section, side_name};
-use crate::report::plot::{Band, Curve, Curves, Dots, Unit, five};
+use crate::report::plot::{Band, Curve, Curves, DOTS_MAX, Dots, Unit, five};
 use crate::report::story::{SIDES, Story};
 
 /// A measure of a client: how to take it, and how it reads.
@@ -36,9 +36,13 @@ pub(super) fn clients(story: &Story) -> String {
     let round = story.round_of(version);
     let plots: String = MEASURES.iter().map(|measure| plots(story, side, version, last, measure)).collect();
     let lead = format!(
-        "A mean can hide clients that the model serves badly. Each dot is one of {} clients: the model of round {round} on {}; \
+        "A mean can hide clients that the model serves badly. {} clients: the model of round {round} on {}; \
          below, lowest, quartiles and highest.{}",
-        last.len(),
+        if last.len() > DOTS_MAX {
+            format!("Columns count {}", last.len())
+        } else {
+            format!("Each dot is one of {}", last.len())
+        },
         side_name(side),
         if story.rounds.len() > 1 { " Over rounds, the dark band holds the middle half of the clients." } else { "" }
     );
