@@ -112,12 +112,29 @@ fn samples() -> Vec<Value> {
     begin_and_end().iter().chain(&middle()).map(|event| serde_json::to_value(event).unwrap()).collect()
 }
 
-fn schema() -> (Value, jsonschema::Validator) {
+/// The committed schema, compiled; compiling checks it against its own meta-schema.
+struct Validator {
+    schemas: boon::Schemas,
+    index: boon::SchemaIndex,
+}
+
+impl Validator {
+    fn check(&self, value: &Value) -> Result<(), String> {
+        self.schemas.validate(value, self.index).map_err(|error| error.to_string())
+    }
+
+    fn is_valid(&self, value: &Value) -> bool {
+        self.check(value).is_ok()
+    }
+}
+
+fn schema() -> (Value, Validator) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.schema.json")).unwrap();
     let schema: Value = serde_json::from_str(&text).unwrap();
-    jsonschema::meta::validate(&schema).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    (schema, validator)
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("events.schema.json", schema.clone()).unwrap();
+    let index = compiler.compile("events.schema.json", &mut schemas).unwrap();
+    (schema, Validator { schemas, index })
 }
 
 #[test]
@@ -125,7 +142,7 @@ fn every_kind_of_event_is_what_the_schema_says() {
     let (schema, validator) = schema();
     let samples = samples();
     for sample in &samples {
-        assert!(validator.is_valid(sample), "{sample}: {:?}", validator.iter_errors(sample).collect::<Vec<_>>());
+        validator.check(sample).unwrap();
     }
     for kind in schema["oneOf"].as_array().unwrap() {
         let kind = kind["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
