@@ -25,7 +25,7 @@ input = { shape = [64], divide = 16, classes = 10 }
 data = { source = 'digits', test = { every = 5 }, partition = { kind = 'shards', clients = 10, per_client = 2, assign = 'stride' } }
 model = { dtype = 'DTYPE', init = 'zeros', layers = [{ kind = 'linear', out = 10 }] }
 train = { loss = 'cross_entropy', optimizer = { kind = 'sgd', lr = 0.5 }, steps = STEPS, batch = 'all' }
-aggregate = { rule = 'mean', weights = 'examples' }
+aggregate = AGGREGATE
 server = { optimizer = SERVER }
 evaluate = { every = 1, on = ['train', 'central'] }
 sim = SIM
@@ -38,10 +38,18 @@ struct Case<'a> {
     server: &'a str,
     sim: &'a str,
     quorum: &'a str,
+    aggregate: &'a str,
 }
 
-const FEDAVG: Case<'_> =
-    Case { rounds: "10", steps: "5", dtype: "f64", server: "{ kind = 'sgd', lr = 1.0 }", sim: "{ }", quorum: "10" };
+const FEDAVG: Case<'_> = Case {
+    rounds: "10",
+    steps: "5",
+    dtype: "f64",
+    server: "{ kind = 'sgd', lr = 1.0 }",
+    sim: "{ }",
+    quorum: "10",
+    aggregate: "{ rule = 'mean', weights = 'examples' }",
+};
 
 fn run(case: &Case<'_>, workers: usize) -> Vec<RoundLine> {
     let text = GOLDEN
@@ -50,7 +58,8 @@ fn run(case: &Case<'_>, workers: usize) -> Vec<RoundLine> {
         .replace("DTYPE", case.dtype)
         .replace("SERVER", case.server)
         .replace("SIM", case.sim)
-        .replace("QUORUM", case.quorum);
+        .replace("QUORUM", case.quorum)
+        .replace("AGGREGATE", case.aggregate);
     let document = Document::parse("golden.toml", &text).unwrap();
     let strategy = Strategy::parse(&document).unwrap();
     let plan = Arc::new(Plan::parse(&document).unwrap());
@@ -126,4 +135,14 @@ fn clients_that_vanish_leave_rounds_that_are_the_same_for_every_number_of_worker
     assert_eq!(lines.len(), 10);
     assert!(lines.iter().any(|line| line.clients < 10), "nobody vanished");
     assert_eq!(digests(&run(&case, 2)), digests(&lines));
+}
+
+/// A rule that looks at all updates sees them in the order of names, however they arrive.
+#[test]
+fn a_rule_over_all_updates_does_not_depend_on_their_arrival() {
+    let median = Case { aggregate: "{ rule = 'median' }", ..FEDAVG };
+    let one = digests(&run(&median, 1));
+    assert_ne!(one, digests(&run(&FEDAVG, 1)), "the median is not the mean");
+    let slow = Case { sim: "{ latency = 0.05, bandwidth = 1e5, loss = 0.1, seconds_per_step = 0.2 }", ..median };
+    assert_eq!(digests(&run(&slow, 2)), one);
 }

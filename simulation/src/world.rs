@@ -16,9 +16,10 @@ use tributary_common::identity::Role;
 use tributary_common::message::{Offer, Results};
 use tributary_common::metrics::Metrics;
 use tributary_common::parameters::Parameters;
-use tributary_common::sum::{Sum, Weight};
+use tributary_common::sum::Weight;
 use tributary_common::time::Time;
 use tributary_coordinator::Strategy;
+use tributary_coordinator::aggregate::{self, Aggregate, Collected};
 use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::record::Recorder;
 use tributary_coordinator::round::{Effect, Event, Machine, Reason, Report, Roster, Row};
@@ -38,9 +39,9 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// An update cannot be added.
-    #[error("could not add an update: {0}")]
-    Sum(#[from] tributary_common::sum::Error),
+    /// Updates cannot be combined.
+    #[error("could not combine the updates: {0}")]
+    Aggregate(#[from] aggregate::Error),
 }
 
 /// A run to simulate.
@@ -150,7 +151,7 @@ struct World<'a> {
     digests: BTreeMap<Version, Digest>,
     model: Parameters,
     optimizer: Optimizer,
-    sum: Option<Sum>,
+    collected: Option<Collected<Parameters>>,
     staged: BTreeMap<(Ticket, ClientId), Parameters>,
     round_began: Duration,
     ended: Option<Reason>,
@@ -179,7 +180,7 @@ impl<'a> World<'a> {
             digests: BTreeMap::from([(version, run.model.digest())]),
             model: run.model.clone(),
             optimizer: run.optimizer.clone(),
-            sum: None,
+            collected: None,
             staged: BTreeMap::new(),
             round_began: Duration::ZERO,
             ended: None,
@@ -305,7 +306,7 @@ impl<'a> World<'a> {
                 self.happen(Happening::Client(client, client::Event::Refused { ticket }), message);
             }
             Effect::Drop { ticket } => {
-                self.sum = None;
+                self.collected = None;
                 self.staged.retain(|(staged, _), _| *staged != ticket);
             }
             Effect::Fold { client, ticket, weight, .. } => self.fold(client, ticket, weight)?,
@@ -335,18 +336,15 @@ impl<'a> World<'a> {
     }
 
     fn fold(&mut self, client: ClientId, ticket: Ticket, weight: u64) -> Result<(), Error> {
-        let update = self.staged.remove(&(ticket, client)).expect("what is folded was staged");
-        let weight = Weight::new(weight)?;
-        if self.sum.is_none() {
-            self.sum = Some(Sum::new(self.model.layout().count(), self.run.strategy.aggregator.bits)?);
-        }
-        let sum = self.sum.as_mut().expect("made above");
-        sum.admit(weight)?;
-        let mut at = 0;
-        for tensor in update.layout().tensors() {
-            sum.fold_bytes(at, tensor.dtype, update.tensor(tensor), weight)?;
-            at += tensor.count();
-        }
+        let ((_, client), update) = self.staged.remove_entry(&(ticket, client)).expect("what is folded was staged");
+        let weight = Weight::new(weight).map_err(aggregate::Error::from)?;
+        let layout = self.model.layout();
+        let mut collected = match self.collected.take() {
+            Some(collected) => collected,
+            None => Collected::new(&self.run.strategy.aggregator, layout)?,
+        };
+        collected.take(client, update, weight, layout)?;
+        self.collected = Some(collected);
         Ok(())
     }
 
@@ -354,8 +352,9 @@ impl<'a> World<'a> {
         let kept = self.models.split_off(&self.machine.version());
         self.models = kept;
         self.digests = self.digests.split_off(&self.machine.version());
-        let sum = self.sum.take().expect("a commit has a quorum of at least one");
-        self.model = self.optimizer.step(&self.model, &sum)?;
+        let mut collected = self.collected.take().expect("a commit has a quorum of at least one");
+        let step = |aggregate: &mut dyn Aggregate| self.optimizer.step(&self.model, aggregate);
+        self.model = collected.combined(&self.run.strategy.aggregator, step)?;
         self.run.store.keep(version, &self.model, &self.optimizer.state())?;
         let digest = self.model.digest();
         self.models.insert(version, self.model.clone());

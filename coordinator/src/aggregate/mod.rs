@@ -1,17 +1,26 @@
 //! How the updates of a round become one: one file and one row for every rule.
 //!
 //! A rule declares what it needs of the updates, so that memory is known when the run file is read. The mean needs their
-//! sum only; it is exact, whatever the order.
+//! sum only; it is exact, whatever the order. Other rules look at all updates, block by block ([`Combine`]).
 
+mod collected;
+mod combine;
+mod gathered;
 mod mean;
+mod median;
 
+pub use collected::{Aggregate, Collected, Error};
+pub use combine::Combine;
+pub use gathered::{Combined, Gathered, Kept};
 pub use mean::Weights;
 
-use tributary_common::config::{Error, Item, Row, Table, choose};
+use std::sync::Arc;
+
+use tributary_common::config::{self, Item, Row, Table, choose};
 use tributary_common::sum::{BITS_DEFAULT, BITS_MAX, Weight};
 
 /// A rule with its options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Aggregator {
     /// The rule.
     pub rule: Rule,
@@ -20,18 +29,22 @@ pub struct Aggregator {
 }
 
 /// A way to combine updates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Rule {
+    /// A rule that looks at all updates, ours or one's own.
+    All(Arc<dyn Combine>),
     /// The weighted mean.
     Mean(Weights),
 }
 
 /// Every rule, by name.
-pub const ROWS: &[Row<Rule>] = &[mean::ROW];
+pub const ROWS: &[Row<Rule>] = &[mean::ROW, median::ROW];
 
 /// What a rule needs of the updates, and with it the coordinator's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
+    /// All of them until the round closes: their size on the coordinator's disk, one block of each in memory.
+    All,
     /// Their exact sum: 8 bytes a parameter, however many clients.
     Sum,
 }
@@ -41,7 +54,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// Unknown rules or keys.
-    pub fn parse(mut table: Table) -> Result<Self, Error> {
+    pub fn parse(mut table: Table) -> Result<Self, config::Error> {
         let bits = match table.optional("resolution_bits") {
             Some(item) => {
                 let bits = item.integer(1..=u64::from(BITS_MAX))?;
@@ -59,8 +72,9 @@ impl Aggregator {
 
     /// What the rule needs of the updates.
     #[must_use]
-    pub const fn needs(self) -> Needs {
+    pub const fn needs(&self) -> Needs {
         match self.rule {
+            Rule::All(_) => Needs::All,
             Rule::Mean(_) => Needs::Sum,
         }
     }
@@ -69,15 +83,15 @@ impl Aggregator {
     ///
     /// # Errors
     /// No examples, or too many.
-    pub fn weight(self, examples: u64) -> Result<Weight, tributary_common::sum::Error> {
+    pub fn weight(&self, examples: u64) -> Result<Weight, tributary_common::sum::Error> {
         match self.rule {
-            Rule::Mean(Weights::Examples) => Weight::new(examples),
+            Rule::All(_) | Rule::Mean(Weights::Examples) => Weight::new(examples),
             Rule::Mean(Weights::Uniform) => Weight::new(examples).map(|_| Weight::ONE),
         }
     }
 }
 
-fn rule(item: &Item, table: &mut Table) -> Result<Rule, Error> {
+fn rule(item: &Item, table: &mut Table) -> Result<Rule, config::Error> {
     (choose::find(ROWS, "aggregation rule", item)?.parse)(table)
 }
 
@@ -86,13 +100,17 @@ mod tests {
     use super::*;
     use tributary_common::config::Document;
 
-    fn parse(text: &str) -> Result<Aggregator, Error> {
+    fn parse(text: &str) -> Result<Aggregator, config::Error> {
         Aggregator::parse(Document::parse("a.toml", text).unwrap().table().section("aggregate").unwrap())
     }
 
     #[test]
     fn rules_are_read_and_mistakes_named() {
-        assert_eq!(parse("").unwrap(), Aggregator { rule: Rule::Mean(Weights::Examples), bits: 40 });
+        let mean = parse("").unwrap();
+        assert!(matches!(mean, Aggregator { rule: Rule::Mean(Weights::Examples), bits: 40 }));
+        assert_eq!(mean.needs(), Needs::Sum);
+        assert_eq!(parse("[aggregate]\nrule = 'median'").unwrap().needs(), Needs::All);
+        assert!(parse("[aggregate]\nrule = 'median'\nweights = 'uniform'").is_err());
         let uniform = parse("[aggregate]\nrule = 'mean'\nweights = 'uniform'").unwrap();
         assert_eq!(uniform.weight(600).unwrap(), Weight::ONE);
         assert!(uniform.weight(0).is_err());

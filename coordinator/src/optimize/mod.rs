@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use tributary_common::config::{Error, Row, Table, choose};
 use tributary_common::parameters::{AlignedBuffer, Parameters};
-use tributary_common::sum::{self, BLOCK, Sum};
+use tributary_common::sum::BLOCK;
 
 pub use sgd::Sgd;
+
+use crate::aggregate::{self, Aggregate};
 
 /// A server optimiser's rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,14 +81,14 @@ impl Optimizer {
         Some(optimizer)
     }
 
-    /// The next version: mean, momentum and weights in double precision block by block, each weight rounded once to its
-    /// type. Needs memory for one more model.
+    /// The next version: aggregate, momentum and weights in double precision block by block, each weight rounded once to
+    /// its type. Needs memory for one more model.
     ///
     /// # Errors
-    /// The sum is empty.
-    pub fn step(&mut self, model: &Parameters, sum: &Sum) -> Result<Parameters, sum::Error> {
+    /// There is no update, or one cannot be read back.
+    pub fn step(&mut self, model: &Parameters, aggregate: &mut dyn Aggregate) -> Result<Parameters, aggregate::Error> {
         let mut next = AlignedBuffer::zeroed(model.layout().bytes());
-        let mut mean = [0.0; BLOCK];
+        let mut delta = [0.0; BLOCK];
         let mut weights = [0.0; BLOCK];
         let mut at = 0;
         for tensor in model.layout().tensors() {
@@ -96,14 +98,14 @@ impl Optimizer {
             for (old, new) in old.zip(new) {
                 let count = old.len() / size;
                 let range = at..at + count;
-                sum.mean_into_f64(range.clone(), &mut mean[..count])?;
+                aggregate.read(range.clone(), &mut delta[..count])?;
                 for (weight, chunk) in weights.iter_mut().zip(old.chunks_exact(size)) {
                     *weight = tensor.dtype.read(chunk);
                 }
                 match self.rule {
                     Rule::Sgd(sgd) => {
                         let velocity = self.velocity.get_mut(range).unwrap_or_default();
-                        sgd.step(&mut weights[..count], &mean[..count], velocity);
+                        sgd.step(&mut weights[..count], &delta[..count], velocity);
                     }
                 }
                 for (weight, chunk) in weights.iter().zip(new.chunks_exact_mut(size)) {
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
     use tributary_common::config::Document;
     use tributary_common::parameters::{Dtype, Layout};
-    use tributary_common::sum::Weight;
+    use tributary_common::sum::{Sum, Weight};
 
     fn parse(text: &str) -> Result<Rule, Error> {
         Rule::parse(Document::parse("s.toml", text).unwrap().table().section("server").unwrap())
@@ -143,7 +145,7 @@ mod tests {
             for expected in expected {
                 let mut sum = Sum::new(5000, 40).unwrap();
                 sum.add(&vec![1.0_f64; 5000], Weight::new(7).unwrap()).unwrap();
-                model = optimizer.step(&model, &sum).unwrap();
+                model = optimizer.step(&model, &mut sum).unwrap();
                 assert!(model.values().all(|value| (value - expected).abs() < 1e-15), "{text}");
                 optimizer = Optimizer::with_state(rule, 5000, &optimizer.state()).unwrap();
             }

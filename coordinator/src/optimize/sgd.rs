@@ -45,14 +45,14 @@ impl Sgd {
     }
 
     /// One step over a block; `velocity` is empty where there is no momentum.
-    pub(super) fn step(self, weights: &mut [f64], mean: &[f64], velocity: &mut [f64]) {
+    pub(super) fn step(self, weights: &mut [f64], combined: &[f64], velocity: &mut [f64]) {
         if velocity.is_empty() {
-            for (weight, delta) in weights.iter_mut().zip(mean) {
+            for (weight, delta) in weights.iter_mut().zip(combined) {
                 *weight += self.lr * delta;
             }
             return;
         }
-        for ((weight, delta), v) in weights.iter_mut().zip(mean).zip(velocity) {
+        for ((weight, delta), v) in weights.iter_mut().zip(combined).zip(velocity) {
             *v = self.momentum * *v + delta;
             let step = if self.nesterov { delta + self.momentum * *v } else { *v };
             *weight += self.lr * step;

@@ -90,9 +90,13 @@ impl Driver {
         } else {
             Machine::resume(settings, Roster::empty(), &rows)
         };
-        let fold =
-            fold::start(run.model.clone(), run.optimizer.clone(), run.strategy.aggregator.bits, Arc::clone(&run.store))
-                .map_err(|error| Error::Internal(error.to_string()))?;
+        let fold = fold::start(
+            run.model.clone(),
+            run.optimizer.clone(),
+            run.strategy.aggregator.clone(),
+            Arc::clone(&run.store),
+        )
+        .map_err(|error| Error::Internal(error.to_string()))?;
         let version = machine.version();
         let recorder = Recorder::new(&run.strategy);
         let clients = run.strategy.rounds.wait_for;
@@ -347,9 +351,10 @@ impl Driver {
     }
 
     async fn fold(&mut self, client: ClientId, ticket: Ticket, weight: u64) -> Result<(), Error> {
-        let spool = self.staged.remove(&(ticket, client)).expect("what is folded was staged");
+        let staged = self.staged.remove_entry(&(ticket, client));
+        let ((_, client), spool) = staged.expect("what is folded was staged");
         let weight = Weight::new(weight).map_err(|error| Error::Internal(error.to_string()))?;
-        self.order(Order::Fold { spool, weight }).await
+        self.order(Order::Fold { client, spool, weight }).await
     }
 
     fn offer(&self, client: &ClientId, ticket: Ticket, slot: SlotId, version: Version, left: Duration) {

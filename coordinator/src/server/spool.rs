@@ -6,8 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::aggregate::Kept;
+
 /// Updates up to this size may be kept in memory, in bytes.
 const SMALL_BYTES: usize = 256 * 1024;
+
+/// What is read of a file at once, in bytes: stays in a second-level cache.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// Where spools are made, with the memory that they may take together.
 #[derive(Clone, Debug)]
@@ -52,7 +57,7 @@ impl Drop for Lease {
     }
 }
 
-/// One update, written once in order, then read once.
+/// One update, written once in order, then read.
 #[derive(Debug)]
 pub(super) struct Spool(Inner);
 
@@ -72,14 +77,27 @@ impl Spool {
             }
         }
     }
+}
 
-    /// Hands the update on in order, in pieces of the size of `block` but for the last.
-    pub(super) fn read(self, block: &mut [u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
-        match self.0 {
-            Inner::Memory { bytes, .. } => bytes.chunks(block.len()).for_each(take),
-            Inner::File(mut file) => {
-                file.seek(SeekFrom::Start(0))?;
+impl Kept for Spool {
+    fn read_at(&mut self, at: usize, out: &mut [u8]) -> io::Result<()> {
+        match &mut self.0 {
+            Inner::Memory { bytes, .. } => out.copy_from_slice(&bytes[at..at + out.len()]),
+            Inner::File(file) => {
+                file.seek(SeekFrom::Start(at as u64))?;
+                file.read_exact(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_all(&mut self, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        match &mut self.0 {
+            Inner::Memory { bytes, .. } => take(bytes),
+            Inner::File(file) => {
                 let mut left = file.metadata()?.len();
+                let mut block = vec![0; BLOCK_BYTES.min(usize::try_from(left).unwrap_or(BLOCK_BYTES))];
+                file.seek(SeekFrom::Start(0))?;
                 while left > 0 {
                     let count = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     file.read_exact(&mut block[..count])?;
@@ -102,8 +120,11 @@ mod tests {
         bytes.chunks(1000).for_each(|block| spool.write(block).unwrap());
         let is_memory = matches!(spool.0, Inner::Memory { .. });
         let mut back = Vec::new();
-        spool.read(&mut [0; 64], |block| back.extend_from_slice(block)).unwrap();
+        spool.read_all(&mut |block| back.extend_from_slice(block)).unwrap();
         assert_eq!(back, bytes);
+        let mut middle = vec![0; len / 3];
+        spool.read_at(len / 2, &mut middle).unwrap();
+        assert_eq!(middle, bytes[len / 2..len / 2 + len / 3]);
         is_memory
     }
 
