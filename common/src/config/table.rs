@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::item::{Item, Node};
 use super::{Error, choose};
+use crate::registry::closest;
 
 /// A table of a run file. Take every key that means something, then call [`Table::finish`].
 #[derive(Clone, Debug)]
@@ -49,7 +50,14 @@ impl Table {
     /// # Errors
     /// It was not typed.
     pub fn required(&mut self, key: &'static str) -> Result<Item, Error> {
-        self.optional(key).ok_or_else(|| self.fail(format!("`{}` is missing", self.path_of(key))))
+        self.optional(key).ok_or_else(|| {
+            // A slip of the finger: what was typed instead says more than what is missing.
+            let typed: Vec<&str> = self.entries.keys().map(String::as_str).collect();
+            match closest(key, &typed) {
+                Some(slip) => self.unknown(slip, self.entries[slip].line),
+                None => self.fail(format!("`{}` is missing", self.path_of(key))),
+            }
+        })
     }
 
     /// The table under `key`; an empty one if it was not typed.
@@ -74,13 +82,18 @@ impl Table {
     /// # Errors
     /// Keys are left that nobody asked for.
     pub fn finish(self) -> Result<(), Error> {
-        let Some((key, node)) = self.entries.iter().min_by_key(|(_, node)| node.line) else { return Ok(()) };
+        match self.entries.iter().min_by_key(|(_, node)| node.line) {
+            Some((key, node)) => Err(self.unknown(key, node.line)),
+            None => Ok(()),
+        }
+    }
+
+    fn unknown(&self, key: &str, line: Option<usize>) -> Error {
         let problem = if self.path.is_empty() {
             format!("unknown section or key `{key}`")
         } else {
             format!("unknown key `{key}` in `{}`", self.path)
         };
-        let hint = choose::hint(key, &self.known);
-        Err(Error { file: self.file.to_string(), line: node.line, problem, hint: Some(hint) })
+        Error { file: self.file.to_string(), line, problem, hint: Some(choose::hint(key, &self.known)) }
     }
 }
