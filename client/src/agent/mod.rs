@@ -121,7 +121,10 @@ pub async fn run(
         match ended {
             Ended::Stopped => return Ok(None),
             Ended::NotAuthorised(reason) => return Err(Error::NotAuthorised(reason)),
-            Ended::Done(done) if settings.once => return Ok(Some(done)),
+            Ended::Done(done) if settings.once => {
+                // A run that went on without this client is no success of it.
+                return session.unfit().map_or(Ok(Some(done)), |unfit| Err(Error::Unfit(unfit.to_owned())));
+            }
             Ended::Done(_) => {}
             Ended::Lost(reason) => {
                 if let Some(unfit) = session.unfit().filter(|_| settings.once) {

@@ -230,7 +230,10 @@ fn load(arguments: &Arguments, file: Option<&Arc<RunFile>>, index: usize) -> Res
             let loaded = Source::parse(&source)?.load(Path::new(""), &plan.input, None)?;
             Ok::<_, crate::data::Error>(Held::all(loaded.split(TestRows::None)?.0))
         };
-        read().map_err(|error| error.to_string())
+        read().map_err(|error| {
+            let hint = error.hint().map_or_else(String::new, |hint| format!(" (hint: {hint})"));
+            format!("{error}{hint}")
+        })
     }))
 }
 

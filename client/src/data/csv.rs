@@ -129,7 +129,7 @@ impl Columns {
             return Err(Error::DoesNotFit {
                 what: format!("`{}`", file.display()),
                 problem: format!(
-                    "{} columns are left to feed the model ({}{more}), `input.shape` {:?} has {} values",
+                    "the columns left to feed the model are {} ({}{more}), `input.shape` {:?} has {} values",
                     values.len(),
                     listed.join(", "),
                     input.shape,
@@ -355,7 +355,7 @@ mod tests {
             ("1,2\n1,2\n", "shape = [1]", "numbers instead of names", "add a header line"),
             ("age,y\n1,2\n", "shape = [1]\nlabel = 'x'", "no column `x`", "correct `input.label`"),
             ("age,y\n1,2\n", "shape = [1]\ndrop = ['agee']", "no column `agee`", "did you mean `age`?"),
-            ("a,b,y\n1,2,3\n", "shape = [1]", "2 columns are left to feed the model (a, b)", "`input.drop`"),
+            ("a,b,y\n1,2,3\n", "shape = [1]", "the columns left to feed the model are 2 (a, b)", "`input.drop`"),
             ("a,y\n", "shape = [1]", "there are 0 examples", "check"),
         ] {
             let (error, found) = read(text, options).unwrap_err();

@@ -10,7 +10,7 @@ use super::FILE_BYTES_MAX;
 #[non_exhaustive]
 pub enum Error {
     /// The examples are not what the run file describes.
-    #[error("data of {what} do not fit the run: {problem}")]
+    #[error("could not use {what}: {problem}")]
     DoesNotFit {
         /// The file or the built-in source.
         what: String,
