@@ -47,7 +47,8 @@ impl Output {
     /// Sends the libraries' log to standard error, as much of it as was asked for.
     pub(crate) fn log(self) {
         let level = match self.verbose {
-            0 => tracing::Level::ERROR,
+            0 if self.is_quiet => tracing::Level::ERROR,
+            0 => tracing::Level::WARN,
             1 => tracing::Level::INFO,
             _ => tracing::Level::DEBUG,
         };

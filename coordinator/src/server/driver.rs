@@ -242,9 +242,8 @@ impl Driver {
         drop(answer.send(admission));
     }
 
-    fn admission(&self, client: &ClientId, put: &Put) -> Admission {
+    fn admission(&mut self, client: &ClientId, put: &Put) -> Admission {
         let no = |reason: String| Admission::No(reason);
-        let size = self.model.layout().bytes() as u64;
         match self.machine.standing(client, put.ticket) {
             Standing::Counted(digest) | Standing::Staged(digest) if digest == put.digest => return Admission::Known,
             // Another update for the same work: the machine refuses it by its digest, the bytes need not come.
@@ -252,13 +251,27 @@ impl Driver {
             Standing::Closed(why) => return no(why),
             Standing::Open => {}
         }
+        match self.flaw(put) {
+            None => Admission::Yes,
+            // What cannot become good loses its slot now, not at the deadline.
+            Some(reason) => {
+                let (client, ticket) = (client.clone(), put.ticket);
+                self.events.push_back(Event::Refused { client, ticket, reason: reason.clone() });
+                no(reason)
+            }
+        }
+    }
+
+    /// What is wrong with an announced update, before a byte of it comes.
+    fn flaw(&self, put: &Put) -> Option<String> {
+        let size = self.model.layout().bytes() as u64;
         if put.bytes != size {
-            return no(format!("the update has {} bytes, the model {size}", put.bytes));
+            return Some(format!("the update has {} bytes, the model {size}", put.bytes));
         }
         if put.version != self.machine.version() {
-            return no(format!("it starts from version {}, the round from {}", put.version, self.machine.version()));
+            return Some(format!("it starts from version {}, the round from {}", put.version, self.machine.version()));
         }
-        Admission::Yes
+        self.run.strategy.aggregator.weight(put.weight).err().map(|error| error.to_string())
     }
 
     fn staged(&mut self, client: ClientId, put: &Put, spool: Spool) {

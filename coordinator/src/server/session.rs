@@ -8,6 +8,7 @@ use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tributary_certs::tls;
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket};
 use tributary_common::identity::{Identity, Role};
@@ -114,20 +115,46 @@ type Ending = Result<(), String>;
 
 pub(super) async fn serve(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) {
     let address = incoming.remote_address();
-    if let Err(reason) = admit(incoming, shared, closing).await {
-        tracing::info!(%address, reason, "connection ended");
+    match admit(incoming, shared, closing).await {
+        Ok(()) => {}
+        Err(Ended::Refused(reason)) => tracing::warn!("refused a connection from {address}: {reason}"),
+        Err(Ended::Session(reason)) => tracing::info!(%address, reason, "connection ended"),
     }
 }
 
-async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) -> Ending {
+/// How a connection ended, other than well.
+enum Ended {
+    /// Whoever it was does not belong here: the operator hears of it.
+    Refused(String),
+    Session(String),
+}
+
+impl From<String> for Ended {
+    fn from(reason: String) -> Self {
+        Self::Session(reason)
+    }
+}
+
+fn handshake_failed(error: &quinn::ConnectionError) -> Ended {
+    let refusal = match error {
+        quinn::ConnectionError::TransportError(error) => tls::refusal(u64::from(error.code), &error.reason),
+        quinn::ConnectionError::ConnectionClosed(close) => {
+            tls::refusal(u64::from(close.error_code), &String::from_utf8_lossy(&close.reason))
+        }
+        _ => None,
+    };
+    refusal.map_or_else(|| Ended::Session(format!("handshake failed: {error}")), Ended::Refused)
+}
+
+async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) -> Result<(), Ended> {
     let handshake = async {
-        let connection = incoming.await.map_err(|error| format!("handshake failed: {error}"))?;
+        let connection = incoming.await.map_err(|error| handshake_failed(&error))?;
         let identity = identity(&connection)?;
         let (send, recv) = connection.accept_bi().await.map_err(|error| error.to_string())?;
         let mut reader = FrameReader::new(recv);
         match reader.next().await.map_err(|error| error.to_string())? {
             Some(ToCoordinator::Hello(hello)) => Ok((connection, identity, hello, send, reader)),
-            _ => Err(format!("{identity} did not begin with hello")),
+            _ => Err(Ended::Session(format!("{identity} did not begin with hello"))),
         }
     };
     let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
@@ -144,7 +171,7 @@ async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationTok
         connection.close(close_code::PROTOCOL, reason.as_bytes());
     }
     tell(&shared, Input::Gone { client, connection: id }).await?;
-    result
+    Ok(result?)
 }
 
 fn identity(connection: &Connection) -> Result<Identity, String> {
@@ -363,15 +390,19 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// The refusal with the tensor that the coordinate is in.
+    /// The refusal, by tensor and coordinate in it.
     fn name(&self, error: &sum::Error) -> String {
-        let (sum::Error::NonFinite { coordinate } | sum::Error::DeltaOutside { coordinate, .. }) = error else {
-            return error.to_string();
+        let (coordinate, what) = match error {
+            sum::Error::NonFinite { coordinate } => (*coordinate, "is not finite".to_owned()),
+            sum::Error::DeltaOutside { coordinate, value } => {
+                (*coordinate, format!("is {value}, beyond ±{}", sum::DELTA_MAX))
+            }
+            other => return other.to_string(),
         };
         let mut begin = 0;
         for tensor in self.layout.tensors() {
-            if *coordinate < begin + tensor.count() {
-                return format!("tensor `{}`: {error}", tensor.name);
+            if coordinate < begin + tensor.count() {
+                return format!("tensor `{}`: coordinate {} {what}", tensor.name, coordinate - begin);
             }
             begin += tensor.count();
         }
