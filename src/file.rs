@@ -51,7 +51,13 @@ impl RunFile {
     /// What simulated and demo clients hold.
     pub(crate) fn deal(&self) -> Result<Dealt, Failure> {
         let supply = Supply::parse(self.document.table().section("data")?, self.base.clone())?;
-        Ok(supply.load(&self.plan.input, self.plan.seed)?)
+        let dealt = supply.load(&self.plan.input, self.plan.seed)?;
+        if self.strategy.evaluate_on.central && dealt.test.is_none() {
+            let text = "`evaluate.on` names central, and `data.test` names no examples to measure on";
+            return Err(Failure::new(INVALID, text)
+                .with_hint(Some("write data.test = { every = 5 }, or \"source\" where the source has test files")));
+        }
+        Ok(dealt)
     }
 
     /// What every client needs, as canonical text.

@@ -185,8 +185,14 @@ impl Recorder {
                     .map(|fate| self.slot(round, attempt, fate, fate.ended.since(opened).as_secs_f64()))
                     .collect()
             }
-            Report::Waiting { joined, needed } => {
-                vec![Self::notice(None, format!("waiting for clients: {joined} of {needed} have joined"))]
+            Report::Waiting { joined, needed, lacks_evaluator } => {
+                let clients = format!("waiting for clients: {joined} of {needed} have joined");
+                let text = match (joined < needed, lacks_evaluator) {
+                    (true, true) => format!("{clients}, and no evaluator"),
+                    (true, false) => clients,
+                    (false, _) => "waiting for an evaluator, because evaluate.on names central".to_owned(),
+                };
+                vec![Self::notice(None, text)]
             }
             finished @ Report::Finished { .. } => self.finished(&finished),
         }

@@ -189,5 +189,7 @@ pub enum Report {
         joined: usize,
         /// Clients that must be here.
         needed: usize,
+        /// Whether an evaluator must be here too, and is not.
+        lacks_evaluator: bool,
     },
 }

@@ -7,6 +7,7 @@ use tributary_common::id::{Attempt, ClientId, Round, Ticket, Version};
 use tributary_common::time::Time;
 
 use super::evaluation::Measuring;
+use super::opening::Waiting;
 use super::phase::Phase;
 use super::settled::Settled;
 use super::{Effect, Event, Reason, Roster, Row, Settings};
@@ -41,7 +42,7 @@ pub struct Machine {
     pub(super) next_sequence: u64,
     pub(super) retry_at: Option<Time>,
     pub(super) has_opened: bool,
-    pub(super) told_waiting: Option<(usize, usize)>,
+    pub(super) told_waiting: Option<Waiting>,
     pub(super) settled: Option<Settled>,
     /// The cohort of the round that a restart found open.
     pub(super) reopening: Option<Vec<ClientId>>,

@@ -7,6 +7,14 @@ use super::machine::After;
 use super::phase::{Collecting, Phase};
 use super::{Effect, Machine, Reason, Report, Row, Slot};
 
+/// What a round waits for, so that it is told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    joined: usize,
+    needed: usize,
+    lacks_evaluator: bool,
+}
+
 impl Machine {
     /// Opens the next round, ends the run, or says what is missing.
     pub(super) fn open_next(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -25,10 +33,14 @@ impl Machine {
         let quorum = self.settings.quorum.of(size);
         let needed = self.settings.cohort.least_joined(quorum);
         let needed = if self.has_opened { needed } else { needed.max(self.settings.wait_for) };
-        if joined < needed {
-            if self.told_waiting != Some((joined, needed)) {
-                self.told_waiting = Some((joined, needed));
-                effects.push(Effect::Publish(Report::Waiting { joined, needed }));
+        // What is measured centrally is measured from the first round on; an evaluator that leaves later is not missed.
+        let central = self.settings.evaluate.is_some_and(|evaluate| evaluate.central);
+        let lacks_evaluator = central && !self.has_opened && self.roster.evaluators().next().is_none();
+        if joined < needed || lacks_evaluator {
+            let waiting = Waiting { joined, needed, lacks_evaluator };
+            if self.told_waiting != Some(waiting) {
+                self.told_waiting = Some(waiting);
+                effects.push(Effect::Publish(Report::Waiting { joined, needed, lacks_evaluator }));
             }
             return;
         }

@@ -39,11 +39,15 @@ fn folded(index: usize) -> Slot {
     Slot::Folded { weight: 10, digest: digest(index) }
 }
 
+fn waiting(joined: usize, needed: usize) -> Effect {
+    Effect::Publish(Report::Waiting { joined, needed, lacks_evaluator: false })
+}
+
 /// A round of clients 0 and 1 whose offers are out; the next row has number 2.
 fn open(rounds: u64, quorum: usize) -> Story {
     let mut story = Story::new(settings(rounds, 2, quorum));
-    story.check(Event::Appended { sequence: 0 }, &[Effect::Publish(Report::Waiting { joined: 0, needed: 2 })]);
-    story.check(joined(0), &[Effect::Publish(Report::Waiting { joined: 1, needed: 2 })]);
+    story.check(Event::Appended { sequence: 0 }, &[waiting(0, 2)]);
+    story.check(joined(0), &[waiting(1, 2)]);
     let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0), client(1)] };
     story.check(joined(1), &[Effect::Append { sequence: 1, row }]);
     story.check(
@@ -203,6 +207,20 @@ fn refused_updates_and_absurd_weights_lose_their_slot_and_leave_the_round_unharm
     story.check(staged(1, t), &[Effect::Append { sequence: 2, row: accepted_row(1, t) }]);
     let effects = story.step(Event::Appended { sequence: 2 });
     assert!(effects.contains(&Effect::Append { sequence: 3, row: Row::RoundClosing { ticket: t } }), "{effects:?}");
+}
+
+/// Without it the first rounds of a deployed run would lack the measures that the same run has in a simulation.
+#[test]
+fn a_run_that_measures_centrally_waits_for_an_evaluator_before_its_first_round() {
+    let mut settings = settings(2, 1, 1);
+    settings.evaluate = Some(Evaluation { every: 1, clients: false, central: true, deadline: Duration::from_secs(5) });
+    let mut story = Story::new(settings);
+    let lacking = |joined| Effect::Publish(Report::Waiting { joined, needed: 1, lacks_evaluator: true });
+    story.check(Event::Appended { sequence: 0 }, &[lacking(0)]);
+    story.check(joined(0), &[lacking(1)]);
+    let judge = Event::Joined { client: "judge".parse().unwrap(), role: Role::Evaluator, holding: None };
+    let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0)] };
+    story.check(judge, &[Effect::Append { sequence: 1, row }]);
 }
 
 #[test]
@@ -371,7 +389,7 @@ fn below_quorum_the_machine_waits_for_clients_instead_of_attempts() {
     story.step(Event::Wake);
     story.step(Event::Appended { sequence: 2 });
     story.now = story.machine.wake_at().unwrap();
-    story.check(Event::Wake, &[Effect::Publish(Report::Waiting { joined: 1, needed: 2 })]);
+    story.check(Event::Wake, &[waiting(1, 2)]);
     story.check(Event::Wake, &[]);
     let row = Row::RoundOpened { ticket: ticket(1, 1), cohort: vec![client(0), client(1)] };
     story.check(joined(1), &[Effect::Append { sequence: 3, row }]);
@@ -425,7 +443,7 @@ fn a_resumed_round_waits_for_the_members_of_its_cohort_that_are_not_back_yet() {
     let t = ticket(1, 0);
     let rows = [created(), Row::RoundOpened { ticket: t, cohort: vec![client(0), client(7)] }, accepted_row(7, t)];
     let mut story = Story { machine: Machine::resume(settings(1, 1, 1), Roster::empty(), &rows), now: Time::ZERO };
-    story.check(Event::Wake, &[Effect::Publish(Report::Waiting { joined: 0, needed: 1 })]);
+    story.check(Event::Wake, &[waiting(0, 1)]);
     let row = Row::RoundOpened { ticket: t, cohort: vec![client(0), client(7)] };
     story.check(joined(0), &[Effect::Append { sequence: 3, row }]);
     story.check(Event::Appended { sequence: 3 }, &[offer(0, t, 0, DEADLINE)]);
