@@ -1,0 +1,17 @@
+//! The command as people use it: real processes, real certificates, real QUIC on loopback, real files.
+//!
+//! Every process listens on a port of its own choice, and ends with its test: see [`process::Process`].
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it fails, in its helpers too")]
+
+mod bits;
+mod certificates;
+mod demo;
+mod federation;
+mod golden;
+mod hostile;
+mod mistakes;
+mod process;
+mod published;
+mod reach;
+mod unfit;

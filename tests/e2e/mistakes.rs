@@ -1,0 +1,87 @@
+//! What people mistype: every error says where, what was found and what to do.
+
+use super::process::{example, say};
+
+/// A run file with one line replaced, checked.
+fn check(from: &str, to: &str, parts: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(example("digits.toml")).unwrap();
+    assert!(text.contains(from), "{from}");
+    std::fs::write(folder.path().join("mine.toml"), text.replace(from, to)).unwrap();
+    for command in [&["check", "mine.toml"][..], &["sim", "mine.toml", "--no-out"], &["demo", "mine.toml"]] {
+        say(folder.path(), command).fails(3, parts);
+    }
+}
+
+#[test]
+fn unknown_keys_and_names_are_met_with_the_nearest_ones() {
+    check(
+        "rounds = 40",
+        "ruonds = 40",
+        &["run file `mine.toml`, line 5", "unknown key `ruonds`", "did you mean `rounds`"],
+    );
+    check("[server]", "[sever]", &["line 31", "unknown section or key `sever`", "did you mean `server`"]);
+    check("kind = \"relu\"", "kind = \"rleu\"", &["line 23", "unknown layer `rleu`", "did you mean `relu`"]);
+    check("kind = \"shards\"", "kind = \"shard\"", &["unknown partition `shard`", "did you mean `shards`"]);
+    check("\"cross_entropy\"", "\"cross_entrop\"", &["did you mean `cross_entropy`"]);
+    check("\"digits\"       #", "\"digit\"       #", &["did you mean `digits`"]);
+}
+
+#[test]
+fn wrong_types_and_impossible_combinations_name_their_line() {
+    check("rounds = 40", "rounds = \"40\"", &["line 5", "`run.rounds`"]);
+    check("batch = 16", "batch = 0", &["`train.batch`"]);
+    check("epochs = 2", "epochs = 2\nsteps = 3", &["steps", "epochs"]);
+    check("on = [\"local\", \"central\"]", "on = [\"local\"]\ngate = 0.9", &["gate", "central"]);
+    check("shape = [64]", "shape = [8, 8]", &["layer 0", "linear"]);
+    check("{ kind = \"relu\" }", "{ kind = \"conv2d\", out = 2, kernel = 3 }", &["layer 1", "conv2d", "[64]"]);
+    check("holdout = 0.1", "holdout = 1.5", &["data.holdout"]);
+    check("clients = 10,", "clients = 5000,", &["hint:"]);
+    check("test = { every = 5 }", "", &["names central", "data.test", "hint: write data.test"]);
+}
+
+#[test]
+fn files_that_are_not_there_or_no_toml_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    say(folder.path(), &["sim", "nowhere.toml"]).fails(3, &["could not read run file `nowhere.toml`", "hint:"]);
+    std::fs::write(folder.path().join("broken.toml"), "[run\nname = 1").unwrap();
+    say(folder.path(), &["check", "broken.toml"]).fails(3, &["broken.toml", "line 1"]);
+    say(folder.path(), &["report", "nowhere"]).fails(3, &["nowhere", "hint:"]);
+}
+
+#[test]
+fn mistyped_commands_and_options_end_with_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    say(folder.path(), &["simulate"]).fails(2, &["simulate", "sim"]);
+    say(folder.path(), &["sim"]).fails(2, &["RUN.toml"]);
+    say(folder.path(), &["list", "layer"]).fails(2, &["there is no kind `layer`", "did you mean `layers`"]);
+    let file = example("digits.toml");
+    say(folder.path(), &["sim", file.to_str().unwrap(), "--workers", "0", "--no-out"]).fails(2, &["--workers"]);
+}
+
+#[test]
+fn broken_model_files_are_refused_before_anything_is_allocated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("golden-fedavg.toml");
+    let file = file.to_str().unwrap();
+    let eval = |name: &str| say(folder.path(), &["eval", name, "--run", file]);
+    say(folder.path(), &["sim", file, "--set", "run.rounds=1", "--out", "one", "--json"]).ends_well();
+    let said = eval("one/model.safetensors").ends_well();
+    assert!(said.out.contains("accuracy        0.552778"), "{}", said.out);
+    let whole = std::fs::read(folder.path().join("one/model.safetensors")).unwrap();
+    let check = |name: &str, bytes: &[u8], parts: &[&str]| {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        eval(name).fails(3, parts);
+    };
+    check("short.safetensors", &whole[..whole.len() - 1], &["short.safetensors"]);
+    check("empty.safetensors", b"", &["empty.safetensors"]);
+    // A header of 2^60 bytes.
+    check(
+        "huge.safetensors",
+        &[&(1_u64 << 60).to_le_bytes()[..], &whole[8..]].concat(),
+        &["huge.safetensors", "header"],
+    );
+    let other = example("digits.toml");
+    let said = say(folder.path(), &["eval", "one/model.safetensors", "--run", other.to_str().unwrap()]);
+    said.fails(3, &["model"]);
+}

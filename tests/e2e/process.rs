@@ -1,0 +1,153 @@
+//! Runs the command: to its end, or beside the test until it is not needed any more.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// No process here needs longer, also on a busy machine.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// The command, to be run in `folder`.
+pub(crate) fn tributary(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+    command.current_dir(folder).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// A committed run file.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+/// What a command said, and how it ended.
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Asserts the exit code and that every one of `parts` is said on standard error.
+    pub(crate) fn fails(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, code, "{}{}", self.out, self.err);
+        for part in parts {
+            assert!(self.err.contains(part), "`{part}` is not said:\n{}", self.err);
+        }
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+    }
+
+    /// Asserts a good end.
+    pub(crate) fn ends_well(self) -> Self {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self
+    }
+
+    /// Standard output as JSON lines.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Standard output as one JSON document.
+    pub(crate) fn document(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Said {
+    Said::of(&command.output().unwrap())
+}
+
+/// Runs `tributary` with these arguments in `folder`.
+pub(crate) fn say(folder: &Path, arguments: &[&str]) -> Said {
+    run(tributary(folder).args(arguments))
+}
+
+/// A process beside the test; killed when dropped.
+pub(crate) struct Process(Option<Child>);
+
+impl Process {
+    /// Starts a command; what it says is kept for [`Process::end`].
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    /// Sends a signal, by its name: INT, TERM, KILL.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Events on standard output as they come. Standard output is not kept for [`Process::end`] then.
+    pub(crate) fn events(&mut self) -> Events {
+        Events(BufReader::new(self.0.as_mut().unwrap().stdout.take().unwrap()).lines())
+    }
+
+    /// Waits for the end.
+    pub(crate) fn end(mut self) -> Said {
+        let child = self.0.take().unwrap();
+        let began = Instant::now();
+        // The pipes are read on threads of their own, so that a talkative process does not wait for this one.
+        let id = child.id();
+        let watch = std::thread::spawn(move || child.wait_with_output());
+        while !watch.is_finished() {
+            if began.elapsed() > LONGEST {
+                Command::new("kill").arg("-KILL").arg(id.to_string()).status().unwrap();
+                panic!("the process did not end within {} s", LONGEST.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Said::of(&watch.join().unwrap().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// A process's events.
+pub(crate) struct Events(std::io::Lines<BufReader<ChildStdout>>);
+
+impl Events {
+    /// The next event of this kind.
+    pub(crate) fn until(&mut self, kind: &str) -> Value {
+        self.find(|event| event["event"] == kind).unwrap_or_else(|| panic!("the process ended without `{kind}`"))
+    }
+}
+
+impl Iterator for Events {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        Some(serde_json::from_str(&self.0.next()?.unwrap()).unwrap())
+    }
+}
+
+/// Waits for a file to appear and returns what it holds.
+pub(crate) fn appears(path: &Path) -> String {
+    let began = Instant::now();
+    loop {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            return text;
+        }
+        assert!(began.elapsed() < LONGEST, "`{}` did not appear", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
