@@ -11,7 +11,6 @@ use super::process::{Process, say, tributary};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes an authority of three days ago, and a client `ward` of it whose single day of validity is over.
-#[expect(clippy::disallowed_methods, reason = "certificates are compared with the machine's clock")]
 fn expired(federation: &Federation) {
     let then = SystemTime::now() - 3 * DAY;
     let authority = Authority::create(&federation.path().join("old"), "test", then).unwrap();

@@ -3,6 +3,7 @@
 //! Every process listens on a port of its own choice, and ends with its test: see [`process::Process`].
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails, in its helpers too")]
+#![expect(clippy::disallowed_methods, reason = "processes are waited for in real time")]
 
 mod bits;
 mod certificates;

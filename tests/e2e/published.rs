@@ -2,7 +2,6 @@
 //! where they are not, the tests say so. `TRIBUTARY_MNIST` names their folder.
 
 #![expect(clippy::print_stderr, reason = "a gate that was not run must be seen")]
-#![expect(clippy::disallowed_methods, reason = "where the files are is a matter of the machine")]
 
 use std::path::PathBuf;
 
