@@ -14,7 +14,7 @@ use tributary_common::id::Version;
 use tributary_common::metrics::Summary;
 use tributary_common::parameters::{Parameters, safetensors};
 
-use super::{Error, Store};
+use super::{Error, Store, io};
 use crate::round::Row;
 
 /// The longest row that is read back, in bytes: a cohort of a million names.
@@ -47,11 +47,6 @@ pub struct Resumed {
 
 const METRICS_HEADER: &str = "round,version,clients,weight,seconds,bytes_down,bytes_up,\
     train_loss,train_accuracy,local_loss,local_accuracy,central_loss,central_accuracy,central_macro_f1\n";
-
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { path, source }
-}
 
 impl Folder {
     /// Starts a run in `path`, which must hold none; `run_file` is kept as `run.toml`.

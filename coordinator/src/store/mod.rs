@@ -2,16 +2,20 @@
 //!
 //! The order is the machine's: a row is asked for, and what depends on it waits until the store says that it is there.
 
+mod disk;
 mod folder;
+pub mod journal;
 mod memory;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tributary_common::event::Event;
 use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
 
+pub use disk::Durability;
 pub use folder::{Folder, Resumed};
+pub use journal::Journal;
 pub use memory::Memory;
 
 use crate::round::Row;
@@ -31,6 +35,17 @@ pub enum Error {
     /// The folder holds something already.
     #[error("could not start a run in `{}`: it holds a run already", .0.display())]
     FolderInUse(PathBuf),
+    /// Another process writes there.
+    #[error("could not take up the run in `{}`: another process is at work on it", .0.display())]
+    InUse(PathBuf),
+    /// The journal cannot be read or written.
+    #[error("could not keep the journal `{}`: {why}", path.display())]
+    Journal {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite says.
+        why: String,
+    },
     /// The folder holds a run of another configuration.
     #[error("could not resume the run in `{}`: it was started with another configuration", .0.display())]
     OtherConfiguration(PathBuf),
@@ -51,9 +66,18 @@ impl Error {
         match self {
             Self::FolderInUse(_) => Some("choose another folder with --out, or go on with --resume"),
             Self::OtherConfiguration(_) => Some("choose another folder with --out, or use the run file that is in it"),
+            Self::InUse(_) => Some("stop that process first, or choose another folder with --out"),
+            Self::Journal { .. } => {
+                Some("see whether the disk is full or the folder may not be written; then start again")
+            }
             Self::Io { .. } | Self::Broken { .. } => None,
         }
     }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { path, source }
 }
 
 /// A place for a run. Methods take `&self`: the driver appends rows and events, the fold thread keeps models.
