@@ -1,7 +1,7 @@
 //! Files that are whole or not there: written beside their place, made safe, renamed.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind};
 use std::path::Path;
 
 use super::{Error, io};
@@ -80,6 +80,7 @@ fn beside(target: &Path) -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     /// What goes wrong without it: the second link of the same file leaves its temporary name, and the third one fails.
     #[test]

@@ -1,24 +1,25 @@
-//! Where a run is kept: rows, models and events.
+//! Where a run is kept: rows and updates in the journal, versions and events beside it.
 //!
-//! The order is the machine's: a row is asked for, and what depends on it waits until the store says that it is there.
+//! The order is the machine's: a row is asked for, and what depends on it waits until the journal says that it is safe.
 
 mod disk;
 mod folder;
 pub mod journal;
 mod memory;
+mod models;
 
 use std::path::{Path, PathBuf};
 
+use tributary_common::Digest;
 use tributary_common::event::Event;
 use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
 
 pub use disk::Durability;
-pub use folder::{Folder, Resumed};
-pub use journal::Journal;
+pub use folder::{Folder, Keeping, Resumed};
+pub use journal::{Journal, Past};
 pub use memory::Memory;
-
-use crate::round::Row;
+pub use models::Kept;
 
 /// What cannot be kept or found again.
 #[derive(Debug, thiserror::Error)]
@@ -80,30 +81,26 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { path, source }
 }
 
-/// A place for a run. Methods take `&self`: the driver appends rows and events, the fold thread keeps models.
+/// A place for what a run makes, its rows aside: those are a [`Journal`]'s. Methods take `&self`: the driver tells events,
+/// the fold thread keeps models.
 pub trait Store: Send + Sync {
-    /// Keeps a row; when this returns, the row is as durable as this store makes it.
+    /// Keeps a version and the server optimiser's state after it, and returns that state's digest for the journal. When
+    /// this returns, both are as safe as this store makes them.
     ///
     /// # Errors
-    /// It cannot be kept; the run must stop.
-    fn append(&self, row: &Row) -> Result<(), Error>;
-
-    /// Keeps a version and the server optimiser's state after it.
-    ///
-    /// # Errors
-    /// As [`Store::append`].
-    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<(), Error>;
+    /// They cannot be kept; the run must stop.
+    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error>;
 
     /// Marks the kept version as the best so far.
     ///
     /// # Errors
-    /// As [`Store::append`].
+    /// As [`Store::keep`].
     fn mark_best(&self) -> Result<(), Error>;
 
     /// Keeps an event.
     ///
     /// # Errors
-    /// As [`Store::append`].
+    /// As [`Store::keep`].
     fn event(&self, event: &Event) -> Result<(), Error>;
 
     /// Where the last version is, if it is a file.

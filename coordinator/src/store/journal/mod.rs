@@ -12,13 +12,12 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use tributary_common::Digest;
-use tributary_common::id::Version;
 use tributary_common::time::Time;
 
 pub use entry::{Body, Entry, Place};
 pub use updates::{KeptUpdate, Payload, SEGMENT_PAYLOAD_BYTES_MAX};
 
-use super::{Durability, Error, io};
+use super::{Durability, Error, Kept, io};
 use crate::round::{Recorded, Row};
 use entry::{ORIGIN, chain};
 use table::Table;
@@ -62,6 +61,24 @@ pub struct Found {
     pub updates: Vec<KeptUpdate>,
 }
 
+/// What an earlier process left of a run; nothing of a new one.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Its rows, oldest first.
+    pub rows: Vec<Recorded>,
+    /// The run's clock.
+    pub at: Time,
+    /// The accepted updates of the round that is open.
+    pub updates: Vec<KeptUpdate>,
+}
+
+impl From<Found> for Past {
+    fn from(found: Found) -> Self {
+        let rows = found.entries.into_iter().map(|entry| entry.body.recorded).collect();
+        Self { rows, at: found.at, updates: found.updates }
+    }
+}
+
 impl Found {
     fn of(folder: &Path, table: &Table) -> Result<Self, Error> {
         let entries = table.entries()?;
@@ -75,11 +92,13 @@ impl Found {
         self.entries.iter().map(|entry| &entry.body.recorded)
     }
 
-    /// The committed versions, oldest first, each with its digest and that of the server optimiser's state after it.
+    /// The committed versions, oldest first.
     #[must_use]
-    pub fn versions(&self) -> Vec<(Version, Digest, Option<Digest>)> {
-        let committed = |entry: &Entry| match entry.body.recorded.row {
-            Row::ModelCommitted { version, digest, .. } => Some((version, digest, entry.body.optimizer)),
+    pub fn versions(&self) -> Vec<Kept> {
+        let committed = |entry: &Entry| match (&entry.body.recorded.row, entry.body.optimizer) {
+            (Row::ModelCommitted { version, digest, .. }, Some(optimizer)) => {
+                Some(Kept { version: *version, model: *digest, optimizer })
+            }
             _ => None,
         };
         self.entries.iter().filter_map(committed).collect()
@@ -182,12 +201,13 @@ impl Journal {
     fn body(&mut self, item: Item) -> Result<Body, Error> {
         let mut body = Body { recorded: item.recorded, wall_ms: item.wall_ms, update: None, optimizer: None };
         match (item.brings, &body.recorded.row) {
-            (Brings::Nothing, _) => {}
-            (Brings::Optimizer(digest), _) => body.optimizer = Some(digest),
+            (Brings::Optimizer(digest), Row::ModelCommitted { .. }) => body.optimizer = Some(digest),
             (Brings::Update(payload), Row::UpdateAccepted { ticket, digest, .. }) => {
                 body.update = Some(self.updates.write(*ticket, *digest, payload)?);
             }
-            (Brings::Update(_), row) => unreachable!("only an accepted update brings one, not {row:?}"),
+            // A simulated run can be computed again: its updates are not kept.
+            (Brings::Nothing, row) if !matches!(row, Row::ModelCommitted { .. }) => {}
+            (brings, row) => unreachable!("{row:?} does not come with {brings:?}"),
         }
         Ok(body)
     }

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempPath;
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket};
-use tributary_common::parameters::Layout;
+use tributary_common::parameters::{Layout, Parameters};
 
 use super::super::{Durability, Error, disk, io};
 use super::entry::{Entry, Place};
@@ -71,6 +72,27 @@ impl KeptUpdate {
             left -= count;
         }
         Ok(())
+    }
+
+    /// Fills `out` with what stands `at` bytes behind the update's beginning.
+    ///
+    /// # Errors
+    /// It cannot be read, or ends early.
+    pub fn read_at(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.offset + at))?;
+        file.read_exact(out)
+    }
+
+    /// The update in memory.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no update of this layout.
+    pub fn load(&self, layout: &Arc<Layout>) -> Result<Parameters, Error> {
+        let mut bytes = Vec::with_capacity(layout.bytes());
+        self.read(|block| bytes.extend_from_slice(block)).map_err(io(&self.path))?;
+        Parameters::new(Arc::clone(layout), bytes.into())
+            .map_err(|error| Error::Broken { path: self.path.clone(), why: error.to_string() })
     }
 
     /// Whether the bytes are those that were acknowledged.
