@@ -14,7 +14,7 @@ use tributary_common::id::RunId;
 use tributary_common::model::initial;
 use tributary_coordinator::Strategy;
 use tributary_coordinator::optimize::Optimizer;
-use tributary_coordinator::store::Memory;
+use tributary_coordinator::store::{Memory, Past};
 
 use crate::{Population, Run, Settings, simulate};
 
@@ -71,7 +71,7 @@ fn run(case: &Case<'_>, workers: usize) -> Vec<RoundLine> {
     let (train, test) = loaded.split(TestRows::Every(5.try_into().unwrap())).unwrap();
     let parts = partition::deal(&*rule, &Rows::of(&train), plan.seed).unwrap();
     let model = initial::parameters(&strategy.model, strategy.rounds.seed);
-    let run = Run {
+    let mut run = Run {
         id: RunId([0; 16]),
         optimizer: Optimizer::new(strategy.optimizer, model.layout().count()),
         strategy,
@@ -80,12 +80,13 @@ fn run(case: &Case<'_>, workers: usize) -> Vec<RoundLine> {
         population: Population { train: train.into(), test: test.map(Into::into), parts: parts.into() },
         config: document.digest(),
         model,
-        rows: Vec::new(),
+        past: Past::default(),
         store: Arc::new(Memory),
+        journal: None,
     };
     let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&plan))) as Box<dyn Trainer>).collect();
     let mut lines = Vec::new();
-    simulate(&run, trainers, &AtomicBool::new(false), &|| Duration::ZERO, &mut |event| {
+    simulate(&mut run, trainers, &AtomicBool::new(false), &|| Duration::ZERO, &mut |event| {
         if let Event::Round(line) = event {
             lines.push(line.clone());
         }

@@ -22,8 +22,9 @@ use tributary_coordinator::Strategy;
 use tributary_coordinator::aggregate::{self, Aggregate, Collected};
 use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::record::Recorder;
-use tributary_coordinator::round::{Effect, Event, Machine, Reason, Report, Roster, Row};
-use tributary_coordinator::store::{self, Store};
+use tributary_coordinator::round::{Effect, Event, Machine, Reason, Recorded, Report, Roster, Row};
+use tributary_coordinator::store::journal::{Brings, Item};
+use tributary_coordinator::store::{self, Journal, Past, Store};
 
 use crate::link::Link;
 use crate::workers::{Key, Outcome, Pool, Work};
@@ -62,10 +63,13 @@ pub struct Run {
     pub model: Parameters,
     /// The server optimiser's state.
     pub optimizer: Optimizer,
-    /// Rows of an earlier process; empty for a new run.
-    pub rows: Vec<Row>,
-    /// Where it is kept.
+    /// What an earlier process left; nothing for a new run.
+    pub past: Past,
+    /// Where versions and events are kept.
     pub store: Arc<dyn Store>,
+    /// Where rows are kept, if they are. It gets whole rounds only, without their updates: what a process leaves undone of a
+    /// round, the next one computes again.
+    pub journal: Option<Journal>,
 }
 
 impl std::fmt::Debug for Run {
@@ -91,17 +95,19 @@ pub struct Ended {
 /// # Errors
 /// The store failed.
 pub fn simulate(
-    run: &Run,
+    run: &mut Run,
     trainers: Vec<Box<dyn Trainer>>,
     stop: &AtomicBool,
     clock: &dyn Fn() -> Duration,
     tell: &mut dyn FnMut(&Line),
 ) -> Result<Ended, Error> {
+    let journal = run.journal.take();
+    let run = &*run;
     let ended = AtomicBool::new(false);
     let stopped = || stop.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
         let pool = Pool::start(scope, trainers, &stopped);
-        let mut world = World::new(run, pool, clock, tell);
+        let mut world = World::new(run, journal, pool, clock, tell)?;
         let result = world.play(stop);
         // Work that nobody waits for any more ends at its next batch, so that the scope can end.
         ended.store(true, Ordering::Relaxed);
@@ -154,19 +160,33 @@ struct World<'a> {
     collected: Option<Collected<Parameters>>,
     staged: BTreeMap<(Ticket, ClientId), Parameters>,
     round_began: Duration,
+    journal: Option<Journal>,
+    /// Rows of the round at hand, which the journal gets at its end.
+    rows: Vec<Item>,
+    /// Digest of the server optimiser's state after the version that is being committed.
+    optimizer_digest: Option<Digest>,
+    /// What the coordinator's machine wanted done when it was made.
+    effects: Vec<Effect>,
     ended: Option<Reason>,
 }
 
 impl<'a> World<'a> {
-    fn new(run: &'a Run, pool: Pool<'a>, clock: &'a dyn Fn() -> Duration, tell: &'a mut dyn FnMut(&Line)) -> Self {
+    fn new(
+        run: &'a Run,
+        journal: Option<Journal>,
+        pool: Pool<'a>,
+        clock: &'a dyn Fn() -> Duration,
+        tell: &'a mut dyn FnMut(&Line),
+    ) -> Result<Self, Error> {
         let settings = run.strategy.rounds.clone();
         let roster = Roster::simulated(run.population.clients());
         let mut effects = Vec::new();
-        let machine = if run.rows.is_empty() {
+        let past = &run.past;
+        let machine = if past.rows.is_empty() {
             let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
             Machine::new(settings, roster, row, &mut effects)
         } else {
-            Machine::resume(settings, roster, &run.rows)
+            Machine::resume(settings, roster, &past.rows, past.at, &mut effects)
         };
         let version = machine.version();
         let mut world = Self {
@@ -175,13 +195,17 @@ impl<'a> World<'a> {
             devices: BTreeMap::new(),
             happenings: BTreeMap::new(),
             scheduled: 0,
-            now: Time::ZERO,
+            now: past.at,
             models: BTreeMap::from([(version, run.model.clone())]),
             digests: BTreeMap::from([(version, run.model.digest())]),
             model: run.model.clone(),
             optimizer: run.optimizer.clone(),
             collected: None,
             staged: BTreeMap::new(),
+            journal,
+            rows: Vec::new(),
+            optimizer_digest: None,
+            effects,
             round_began: Duration::ZERO,
             ended: None,
             machine,
@@ -190,8 +214,11 @@ impl<'a> World<'a> {
             clock,
             tell,
         };
-        // Rows are answered by happenings; a resumed machine has none and is woken once.
-        if effects.is_empty() {
+        // Only a served run that is gone on with here has updates of an open round.
+        for kept in &past.updates {
+            world.staged.insert((kept.ticket, kept.client.clone()), kept.load(run.model.layout())?);
+        }
+        if !past.rows.is_empty() {
             world.happen(Happening::Coordinator(Event::Wake), Duration::ZERO);
         }
         if world.run.population.test.is_some() {
@@ -199,12 +226,7 @@ impl<'a> World<'a> {
             let joined = Event::Joined { client, role: Role::Evaluator, holding: None };
             world.happen(Happening::Coordinator(joined), Duration::ZERO);
         }
-        for effect in effects {
-            if let Effect::Append { sequence, .. } = effect {
-                world.happen(Happening::Coordinator(Event::Appended { sequence }), Duration::ZERO);
-            }
-        }
-        world
+        Ok(world)
     }
 
     fn happen(&mut self, happening: Happening, after: Duration) {
@@ -213,9 +235,8 @@ impl<'a> World<'a> {
     }
 
     fn play(&mut self, stop: &AtomicBool) -> Result<Ended, Error> {
-        if self.run.rows.is_empty() {
-            let digest = self.model.digest();
-            self.run.store.append(&Row::RunCreated { run: self.run.id, config: self.run.config, model: digest })?;
+        for effect in std::mem::take(&mut self.effects) {
+            self.perform(effect)?;
         }
         let clients = self.run.population.clients();
         let (strategy, digest) = (&self.run.strategy, self.model.digest());
@@ -293,7 +314,7 @@ impl<'a> World<'a> {
         let message = self.link.message();
         match effect {
             Effect::Append { sequence, row } => {
-                self.run.store.append(&row)?;
+                self.append(row)?;
                 self.happen(Happening::Coordinator(Event::Appended { sequence }), Duration::ZERO);
             }
             Effect::Cancel { client, ticket, .. } => {
@@ -317,6 +338,20 @@ impl<'a> World<'a> {
                 self.happen(Happening::Client(client, client::Event::Received { ticket, digest }), message);
             }
             Effect::Stop { reason } => self.ended = Some(reason),
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, row: Row) -> Result<(), Error> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let is_whole = row.ends_round() || matches!(row, Row::RunCreated { .. });
+        let brings = match (&row, self.optimizer_digest) {
+            (Row::ModelCommitted { .. }, Some(digest)) => Brings::Optimizer(digest),
+            _ => Brings::Nothing,
+        };
+        self.rows.push(Item { recorded: Recorded { at: self.now, row }, wall_ms: 0, brings });
+        if is_whole {
+            journal.commit(std::mem::take(&mut self.rows), self.now)?;
         }
         Ok(())
     }
@@ -355,7 +390,7 @@ impl<'a> World<'a> {
         let mut collected = self.collected.take().expect("a commit has a quorum of at least one");
         let step = |aggregate: &mut dyn Aggregate| self.optimizer.step(&self.model, aggregate);
         self.model = collected.combined(&self.run.strategy.aggregator, step)?;
-        self.run.store.keep(version, &self.model, &self.optimizer.state())?;
+        self.optimizer_digest = Some(self.run.store.keep(version, &self.model, &self.optimizer.state())?);
         let digest = self.model.digest();
         self.models.insert(version, self.model.clone());
         self.digests.insert(version, digest);

@@ -11,6 +11,7 @@ use tributary_common::Digest;
 use tributary_common::id::RunId;
 use tributary_common::identity::Role;
 use tributary_coordinator::server::{Error, Limits, Run, Server};
+use tributary_coordinator::store::Durability;
 
 use super::run_folder::{self, Choice};
 use super::{certs, sim};
@@ -54,8 +55,8 @@ async fn serve(
         (None, _) => Choice::NewOrUnfinished,
     };
     let config = file.document.digest();
-    let begun = run_folder::begin(file, &choice, new_id(config))?;
-    let is_resumed = !begun.rows.is_empty();
+    let begun = run_folder::begin(file, &choice, Durability::Power, new_id(config))?;
+    let is_resumed = !begun.past.rows.is_empty();
     output.say(&format!("{} on {address}{}", credentials.identity(), if is_resumed { ", going on" } else { "" }));
     let mut tasks = JoinSet::new();
     let stop = stop::token(arguments.tethered, &mut tasks).map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
@@ -72,8 +73,9 @@ async fn serve(
         config,
         model: begun.model,
         optimizer: begun.optimizer,
-        rows: begun.rows,
+        past: begun.past,
         store: begun.store,
+        journal: begun.journal,
     };
     let shown = Arc::new(Mutex::new((output.progress(), Summary::default())));
     let told = Arc::clone(&shown);

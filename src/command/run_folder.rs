@@ -7,7 +7,7 @@ use tributary_common::id::RunId;
 use tributary_common::parameters::Parameters;
 use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::round::Row;
-use tributary_coordinator::store::{Folder, Memory, Store};
+use tributary_coordinator::store::{Durability, Folder, Journal, Keeping, Memory, Past, Store};
 
 use crate::exit::{Failure, INVALID, of_store};
 use crate::file::RunFile;
@@ -15,13 +15,17 @@ use crate::file::RunFile;
 /// Below this folder runs are numbered.
 const RUNS: &str = "runs";
 
+/// Committed versions that stay in the folder, the best one not counted.
+const KEEP_MODELS: usize = 3;
+
 /// A run that begins or goes on.
 pub(super) struct Begun {
     pub(super) id: RunId,
     pub(super) model: Parameters,
     pub(super) optimizer: Optimizer,
-    pub(super) rows: Vec<Row>,
+    pub(super) past: Past,
     pub(super) store: Arc<dyn Store>,
+    pub(super) journal: Option<Journal>,
     pub(super) folder: Option<PathBuf>,
 }
 
@@ -39,51 +43,52 @@ pub(super) enum Choice<'a> {
     Resume(&'a Path),
 }
 
-pub(super) fn begin(file: &RunFile, choice: &Choice<'_>, id: RunId) -> Result<Begun, Failure> {
+pub(super) fn begin(file: &RunFile, choice: &Choice<'_>, durability: Durability, id: RunId) -> Result<Begun, Failure> {
+    let keeping = Keeping { durability, models: KEEP_MODELS };
     match choice {
-        Choice::Nowhere => fresh(file, Arc::new(Memory), None, id),
-        Choice::New => create(file, &numbered(file, 1)?, id),
+        Choice::Nowhere => fresh(file, Arc::new(Memory), id),
+        Choice::New => create(file, &numbered(file, 1)?, keeping, id),
         Choice::NewOrUnfinished => match numbered(file, 0)? {
-            newest if is_unfinished(file, &newest) => resume(file, &newest),
-            _ => create(file, &numbered(file, 1)?, id),
+            newest if is_unfinished(file, &newest) => resume(file, &newest, keeping),
+            _ => create(file, &numbered(file, 1)?, keeping, id),
         },
-        Choice::Named(path) => create(file, path, id),
-        Choice::Resume(path) => resume(file, path),
+        Choice::Named(path) => create(file, path, keeping, id),
+        Choice::Resume(path) => resume(file, path, keeping),
     }
 }
 
-fn create(file: &RunFile, path: &Path, id: RunId) -> Result<Begun, Failure> {
-    let store = Folder::create(path, &file.text).map_err(|error| of_store(&error))?;
-    fresh(file, Arc::new(store), Some(path.to_owned()), id)
+fn create(file: &RunFile, path: &Path, keeping: Keeping, id: RunId) -> Result<Begun, Failure> {
+    let (store, journal) = Folder::create(path, &file.text, keeping).map_err(|error| of_store(&error))?;
+    Ok(Begun { journal: Some(journal), folder: Some(path.to_owned()), ..fresh(file, Arc::new(store), id)? })
 }
 
-fn fresh(file: &RunFile, store: Arc<dyn Store>, folder: Option<PathBuf>, id: RunId) -> Result<Begun, Failure> {
+fn fresh(file: &RunFile, store: Arc<dyn Store>, id: RunId) -> Result<Begun, Failure> {
     let model = file.initial_model()?;
     let optimizer = Optimizer::new(file.strategy.optimizer, model.layout().count());
-    Ok(Begun { id, model, optimizer, rows: Vec::new(), store, folder })
+    Ok(Begun { id, model, optimizer, past: Past::default(), store, journal: None, folder: None })
 }
 
-fn resume(file: &RunFile, path: &Path) -> Result<Begun, Failure> {
-    let (store, resumed) = Folder::resume(path, file.document.digest()).map_err(|error| of_store(&error))?;
-    let Some(Row::RunCreated { run, .. }) = resumed.rows.first() else {
+fn resume(file: &RunFile, path: &Path, keeping: Keeping) -> Result<Begun, Failure> {
+    let layout = &file.strategy.model.layout;
+    let resumed = Folder::resume(path, file.document.digest(), layout, keeping);
+    let (store, journal, resumed) = resumed.map_err(|error| of_store(&error))?;
+    let Some(Row::RunCreated { run, .. }) = resumed.past.rows.first().map(|first| &first.row) else {
         return Err(Failure::new(INVALID, format!("the run in `{}` has no beginning", path.display())));
     };
     let id = *run;
-    let count = file.strategy.model.layout.count();
     let (model, optimizer) = match resumed.model {
         Some(model) => {
-            let optimizer =
-                Optimizer::with_state(file.strategy.optimizer, count, &resumed.optimizer).ok_or_else(|| {
-                    Failure::new(
-                        INVALID,
-                        format!("the server optimiser's state in `{}` is not of this model", path.display()),
-                    )
-                })?;
+            let optimizer = Optimizer::with_state(file.strategy.optimizer, layout.count(), &resumed.optimizer);
+            let optimizer = optimizer.ok_or_else(|| {
+                let place = path.display();
+                Failure::new(INVALID, format!("the server optimiser's state in `{place}` is not of this model"))
+            })?;
             (model, optimizer)
         }
-        None => (file.initial_model()?, Optimizer::new(file.strategy.optimizer, count)),
+        None => (file.initial_model()?, Optimizer::new(file.strategy.optimizer, layout.count())),
     };
-    Ok(Begun { id, model, optimizer, rows: resumed.rows, store: Arc::new(store), folder: Some(path.to_owned()) })
+    let (past, store) = (resumed.past, Arc::new(store));
+    Ok(Begun { id, model, optimizer, past, store, journal: Some(journal), folder: Some(path.to_owned()) })
 }
 
 /// The folder `ahead` places behind the newest of this name; with 0 the newest itself.
@@ -105,11 +110,15 @@ fn numbered(file: &RunFile, ahead: u32) -> Result<PathBuf, Failure> {
 
 /// Whether `path` holds a run of this configuration without an end.
 fn is_unfinished(file: &RunFile, path: &Path) -> bool {
-    let Ok((_, resumed)) = Folder::resume(path, file.document.digest()) else { return false };
-    let committed = resumed.rows.iter().filter(|row| matches!(row, Row::ModelCommitted { .. })).count() as u64;
+    let Ok(found) = Journal::look(path) else { return false };
+    let is_of_file = found
+        .rows()
+        .next()
+        .is_some_and(|first| matches!(first.row, Row::RunCreated { config, .. } if config == file.document.digest()));
+    let committed = found.versions().len() as u64;
     let has_end = std::fs::read_to_string(path.join("events.jsonl")).is_ok_and(|events| {
         let last = events.lines().last().unwrap_or_default();
         last.contains("\"event\":\"done\"") && !last.contains("\"reason\":\"suspended\"")
     });
-    committed < file.strategy.rounds.rounds && !has_end
+    is_of_file && committed < file.strategy.rounds.rounds && !has_end
 }

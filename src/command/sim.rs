@@ -8,6 +8,7 @@ use tributary_client::cli::stop;
 use tributary_client::trainer::{Local, Trainer};
 use tributary_common::id::RunId;
 use tributary_coordinator::round::Reason;
+use tributary_coordinator::store::Durability;
 use tributary_simulation::{Population, Run, simulate};
 
 use super::run_folder::{self, Choice};
@@ -37,14 +38,14 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
         (Some(path), false) => Choice::Named(path),
         (None, _) => Choice::New,
     };
-    let begun = run_folder::begin(&file, &choice, id)?;
+    let begun = run_folder::begin(&file, &choice, Durability::Process, id)?;
     let workers = match arguments.workers {
         Some(0) => return Err(Failure::new(exit::USAGE, "--workers must be at least 1")),
         Some(workers) => workers,
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
     let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&file.plan))) as Box<dyn Trainer>).collect();
-    let run = Run {
+    let mut run = Run {
         id: begun.id,
         strategy: file.strategy.clone(),
         plan: Arc::clone(&file.plan),
@@ -53,12 +54,13 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
         config,
         model: begun.model,
         optimizer: begun.optimizer,
-        rows: begun.rows,
+        past: begun.past,
         store: begun.store,
+        journal: begun.journal,
     };
     let flag = stop::flag().map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     let (mut progress, mut summary) = (output.progress(), Summary::default());
-    let ended = simulate(&run, trainers, &flag, &|| began.elapsed(), &mut |event| {
+    let ended = simulate(&mut run, trainers, &flag, &|| began.elapsed(), &mut |event| {
         progress.event(event);
         summary.event(event);
     })

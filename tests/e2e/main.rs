@@ -15,4 +15,5 @@ mod mistakes;
 mod process;
 mod published;
 mod reach;
+mod stop;
 mod unfit;

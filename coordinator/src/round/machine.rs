@@ -44,8 +44,6 @@ pub struct Machine {
     pub(super) has_opened: bool,
     pub(super) told_waiting: Option<Waiting>,
     pub(super) settled: Option<Settled>,
-    /// The cohort of the round that a restart found open.
-    pub(super) reopening: Option<Vec<ClientId>>,
 }
 
 impl Machine {
@@ -74,7 +72,6 @@ impl Machine {
             has_opened: false,
             told_waiting: None,
             settled: None,
-            reopening: None,
         }
     }
 
@@ -141,7 +138,7 @@ impl Machine {
     /// - Events that stem from peers ([`Event::Joined`] to [`Event::Staged`]) may be stale, repeated or impossible. An
     ///   evaluation's results are merged only if [`Machine::standing`] is open right before [`Event::Evaluated`].
     /// - After [`Effect::Stop`] the machine says goodbye to those who still come, and nothing else.
-    /// - A resumed machine is given [`Event::Wake`] once.
+    /// - A resumed machine is given [`Event::Wake`] once, after the effects of [`Machine::resume`] were performed.
     pub fn step(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
         if let Phase::Done { reason } = &self.phase {
             let reason = reason.clone();

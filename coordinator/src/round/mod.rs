@@ -32,7 +32,7 @@ pub use event::Event;
 pub use machine::Machine;
 pub use phase::Phase;
 pub use roster::Roster;
-pub use row::Row;
+pub use row::{Recorded, Row};
 pub use settings::{ATTEMPTS_MAX, CohortSize, Evaluation, Quorum, Settings, WEIGHT_MAX, WEIGHT_SUM_MAX};
 pub use slot::{Loss, Slot};
 pub use standing::Standing;

@@ -46,20 +46,9 @@ impl Machine {
         }
         self.has_opened = true;
         self.told_waiting = None;
-        let (cohort, size, quorum) = match self.reopening.take() {
-            Some(cohort) => {
-                let size = cohort.len();
-                (cohort, size, self.settings.quorum.of(size))
-            }
-            None => (self.choose(joined, size), size, quorum),
-        };
+        let cohort = self.choose(joined, size);
         let ticket = Ticket::Train { round: self.round, attempt: self.attempt };
-        let mut round = Collecting::new(ticket, &cohort, size, quorum, now);
-        // Only a cohort that a restart found can have members who are not here.
-        for index in (0..cohort.len()).filter(|&index| !self.roster.holds(&cohort[index])) {
-            round.set(index, Slot::Away, now);
-        }
-        self.phase = Phase::Collecting(round);
+        self.phase = Phase::Collecting(Collecting::new(ticket, &cohort, size, quorum, now));
         self.append(Row::RoundOpened { ticket, cohort }, After::Open, effects);
     }
 

@@ -1,42 +1,104 @@
-//! Going on from the rows of an earlier process.
+//! Going on from the rows of an earlier process, inside the round that it left open.
 
 use tributary_common::id::{Ticket, Version};
+use tributary_common::time::Time;
 
+use super::opening::slot_id;
+use super::phase::{Collecting, Phase};
 use super::settled::Settled;
-use super::{Machine, Roster, Row, Settings};
+use super::slot::{Loss, Slot};
+use super::{Effect, Machine, Recorded, Roster, Row, Settings};
 
 impl Machine {
-    /// A machine that goes on after the last commit in `rows`, whose numbers count from 0. It is then given `Wake` once.
+    /// A machine that goes on behind `rows`, whose numbers count from 0. It is then given `Wake` once.
     ///
-    /// A round that was open is opened again under the same ticket for the same cohort: its updates were kept by no durable
-    /// journal, so none of them is in a sum, and the same clients train the same updates again. An attempt that was
-    /// aborted stays aborted.
+    /// A round that was open goes on: accepted updates count and are folded again from what the journal kept of them,
+    /// because the sum went with the process. The others of the cohort are away until they come back, and the deadline
+    /// keeps what was left of it: `now` and the times of the rows are on the run's own clock.
     #[must_use]
-    pub fn resume(settings: Settings, roster: Roster, rows: &[Row]) -> Self {
-        let committed = rows.iter().rev().find_map(|row| match row {
-            Row::ModelCommitted { version, .. } => Some(*version),
-            _ => None,
+    pub fn resume(settings: Settings, roster: Roster, rows: &[Recorded], now: Time, effects: &mut Vec<Effect>) -> Self {
+        let committed = rows.iter().rposition(|recorded| matches!(recorded.row, Row::ModelCommitted { .. }));
+        let version = committed.map_or(Version(0), |last| match rows[last].row {
+            Row::ModelCommitted { version, .. } => version,
+            _ => unreachable!("it was found as a commit"),
         });
-        let version = committed.unwrap_or(Version(0));
         let mut machine = Self::at(settings, roster, version, rows.len() as u64);
-        machine.settled = Settled::of_rows(rows);
-        for row in rows {
-            match row {
-                Row::RoundAborted { ticket: Ticket::Train { round, attempt }, .. } if *round == machine.round => {
-                    machine.attempt = attempt.next();
-                    machine.reopening = None;
+        machine.settled = committed.and_then(|last| Settled::of_rows(&rows[..=last]));
+        for recorded in &rows[committed.map_or(0, |last| last + 1)..] {
+            machine.replay(recorded);
+        }
+        machine.ask_again(now, effects);
+        machine
+    }
+
+    /// Takes one row behind the last commit.
+    fn replay(&mut self, recorded: &Recorded) {
+        match (&recorded.row, &mut self.phase) {
+            (Row::RoundOpened { ticket, cohort }, _) => {
+                let quorum = self.settings.quorum.of(cohort.len());
+                let mut round = Collecting::new(*ticket, cohort, cohort.len(), quorum, recorded.at);
+                round.is_open = true;
+                round.deadline = recorded.at + self.settings.deadline;
+                self.phase = Phase::Collecting(round);
+            }
+            (Row::UpdateAccepted { client, weight, digest, .. }, Phase::Collecting(round)) => {
+                let index = round.index(client).expect("the journal's chain holds: only a slot's client was accepted");
+                let (weight, digest) = (*weight, *digest);
+                round.set(index, Slot::Staged { weight, digest }, recorded.at);
+                round.set(index, Slot::Folded { weight, digest }, recorded.at);
+            }
+            (Row::RoundClosing { .. }, Phase::Collecting(round)) => {
+                let mut round = round.clone();
+                for index in 0..round.places.len() {
+                    // How a slot without an update ended is not in the journal; nothing can come of it any more.
+                    if round.places[index].slot.is_open() {
+                        round.set(index, Slot::Lost(Loss::Late), recorded.at);
+                    }
                 }
-                Row::RoundOpened { ticket: Ticket::Train { round, .. }, cohort } if *round == machine.round => {
-                    machine.reopening = Some(cohort.clone());
-                }
+                self.phase = Phase::Closing(round);
+            }
+            (Row::RoundAborted { ticket: Ticket::Train { attempt, .. }, .. }, _) => {
+                self.attempt = attempt.next();
+                self.phase = Phase::Idle;
+            }
+            (
                 Row::ModelCommitted { .. }
                 | Row::RoundAborted { .. }
                 | Row::RoundClosing { .. }
-                | Row::RoundOpened { .. }
                 | Row::RunCreated { .. }
-                | Row::UpdateAccepted { .. } => {}
+                | Row::UpdateAccepted { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    /// What the shell forgot with the earlier process: the sum, the closing, the offers to those who are here.
+    fn ask_again(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Some(round) = self.phase.round() else { return };
+        let ticket = round.ticket;
+        for place in &round.places {
+            if let Slot::Folded { weight, .. } = place.slot {
+                effects.push(Effect::Fold { client: place.client.clone(), ticket, weight });
             }
         }
-        machine
+        match &mut self.phase {
+            Phase::Closing(_) => self.begin_closing(effects),
+            Phase::Collecting(round) => {
+                let (version, left) = (self.version, round.deadline.since(now));
+                for index in 0..round.places.len() {
+                    let client = &round.places[index].client;
+                    if !round.places[index].slot.is_open() {
+                        continue;
+                    }
+                    if self.roster.holds(client) {
+                        let (client, slot) = (client.clone(), slot_id(index));
+                        effects.push(Effect::Offer { client, ticket, slot, version, left });
+                    } else {
+                        round.set(index, Slot::Away, now);
+                    }
+                }
+            }
+            Phase::Committing(_) | Phase::Done { .. } | Phase::Idle => {}
+        }
     }
 }

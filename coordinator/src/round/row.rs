@@ -3,6 +3,17 @@
 use serde::{Deserialize, Serialize};
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, RunId, Ticket, Version};
+use tributary_common::time::Time;
+
+/// A row with its time: what the rows of an earlier process are to the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// When the row was asked for, on the run's own clock: it stands still while no process serves the run.
+    pub at: Time,
+    /// The row.
+    #[serde(flatten)]
+    pub row: Row,
+}
 
 /// One row of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,4 +69,18 @@ pub enum Row {
         /// Its digest.
         digest: Digest,
     },
+}
+
+impl Row {
+    /// Whether the round at hand is over with it: no update of the round is needed any more.
+    #[must_use]
+    pub const fn ends_round(&self) -> bool {
+        match self {
+            Self::ModelCommitted { .. } | Self::RoundAborted { .. } => true,
+            Self::RoundClosing { .. }
+            | Self::RoundOpened { .. }
+            | Self::RunCreated { .. }
+            | Self::UpdateAccepted { .. } => false,
+        }
+    }
 }

@@ -9,7 +9,7 @@ use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket};
 
 use super::phase::Collecting;
-use super::{Row, Slot};
+use super::{Recorded, Row, Slot};
 
 /// Acknowledged updates of one committed round; as many as its cohort at most.
 #[derive(Clone, Debug)]
@@ -27,22 +27,15 @@ impl Settled {
         Self { ticket: round.ticket, updates: updates.collect() }
     }
 
-    /// From the rows of an earlier process. What came before the last opening of a round was folded into a sum that a
-    /// restart forgot.
-    pub(super) fn of_rows(rows: &[Row]) -> Option<Self> {
-        let last = rows.iter().rposition(|row| matches!(row, Row::ModelCommitted { .. }))?;
-        let Row::ModelCommitted { ticket, .. } = &rows[last] else { return None };
-        let mut updates = BTreeMap::new();
-        for row in &rows[..last] {
-            match row {
-                Row::RoundOpened { .. } => updates.clear(),
-                Row::UpdateAccepted { ticket: accepted, client, digest, .. } if accepted == ticket => {
-                    updates.insert(client.clone(), *digest);
-                }
-                _ => {}
-            }
-        }
-        Some(Self { ticket: *ticket, updates })
+    /// From the rows of an earlier process up to a commit.
+    pub(super) fn of_rows(rows: &[Recorded]) -> Option<Self> {
+        let Row::ModelCommitted { ticket, .. } = rows.last()?.row else { return None };
+        let begin = rows.iter().rposition(|recorded| matches!(recorded.row, Row::RoundOpened { .. }))?;
+        let updates = rows[begin..].iter().filter_map(|recorded| match &recorded.row {
+            Row::UpdateAccepted { client, digest, .. } => Some((client.clone(), *digest)),
+            _ => None,
+        });
+        Some(Self { ticket, updates: updates.collect() })
     }
 
     pub(super) fn digest(&self, client: &ClientId, ticket: Ticket) -> Option<Digest> {

@@ -22,10 +22,13 @@ use super::limits::Limits;
 use super::models::Models;
 use super::session::{Admission, ConnectionId, Handle, Input};
 use super::spool::Spool;
+use super::writer::{self, Safe};
 use super::{Error, Run};
+use crate::Strategy;
 use crate::record::{Recorder, reason_word};
-use crate::round::{Effect, Event, Machine, Phase, Reason, Report, Roster, Row, Standing};
-use crate::store::Store;
+use crate::round::{Effect, Event, Machine, Phase, Reason, Recorded, Report, Roster, Row, Standing};
+use crate::store::journal::Brings;
+use crate::store::{Past, Store};
 
 /// How a served run ended.
 #[derive(Debug)]
@@ -55,25 +58,48 @@ pub(super) struct Driver {
     models: Models,
     model: Parameters,
     welcome: Welcome,
-    run: Run,
+    strategy: Strategy,
     limits: Limits,
     inputs: mpsc::Receiver<Input>,
     fold: fold::Thread,
+    /// None: rows are safe as soon as they are there.
+    journal: Option<writer::Thread>,
     members: BTreeMap<ClientId, Member>,
     /// Updates that are here but not in the sum.
     staged: BTreeMap<(Ticket, ClientId), Spool>,
+    /// Digest of the server optimiser's state after the version that is being committed.
+    optimizer: Option<Digest>,
+    /// What the machine wanted done when it was made.
+    effects: Vec<Effect>,
     events: std::collections::VecDeque<Event>,
     tell: Box<dyn FnMut(&Line) + Send + Sync>,
     began: Instant,
+    /// The run's clock when this process began: it goes on from where the one before stopped.
+    began_at: Time,
+    /// When the run's clock was last given to the journal.
+    clock_kept: Time,
     ended: Option<Reason>,
 }
+
+/// While a round is open, the run's clock is kept this often: a restart gives back at most so much of a deadline.
+const CLOCK_EVERY: Duration = Duration::from_secs(5);
 
 #[expect(clippy::disallowed_methods, reason = "the driver is where time comes from")]
 fn clock() -> Instant {
     Instant::now()
 }
 
+/// The next news of the journal; without one there are none.
+async fn safe(journal: &mut Option<writer::Thread>) -> Safe {
+    let Some(journal) = journal else { return std::future::pending().await };
+    match journal.safe.changed().await {
+        Ok(()) => journal.safe.borrow_and_update().clone(),
+        Err(_) => Safe::Failed("the journal's thread has ended".to_owned()),
+    }
+}
+
 impl Driver {
+    /// A driver with what its machine wants done first.
     pub(super) fn start(
         mut run: Run,
         models: Models,
@@ -82,69 +108,68 @@ impl Driver {
         tell: impl FnMut(&Line) + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let settings = run.strategy.rounds.clone();
-        let rows = std::mem::take(&mut run.rows);
+        let Past { rows, at, updates } = std::mem::take(&mut run.past);
         let mut effects = Vec::new();
         let machine = if rows.is_empty() {
             let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
             Machine::new(settings, Roster::empty(), row, &mut effects)
         } else {
-            Machine::resume(settings, Roster::empty(), &rows)
+            Machine::resume(settings, Roster::empty(), &rows, at, &mut effects)
         };
-        let fold = fold::start(
-            run.model.clone(),
-            run.optimizer.clone(),
-            run.strategy.aggregator.clone(),
-            Arc::clone(&run.store),
-        )
-        .map_err(|error| Error::Internal(error.to_string()))?;
+        let internal = |error: std::io::Error| Error::Internal(error.to_string());
+        let aggregator = run.strategy.aggregator.clone();
+        let fold =
+            fold::start(run.model.clone(), run.optimizer, aggregator, Arc::clone(&run.store)).map_err(internal)?;
+        let journal = run.journal.take().map(writer::start).transpose().map_err(internal)?;
         let version = machine.version();
         let recorder = Recorder::new(&run.strategy);
         let clients = run.strategy.rounds.wait_for;
         let first = recorder.run(run.id, &run.strategy, run.config, run.model.digest(), clients, "coordinator");
-        let welcome = Welcome { run: run.id, plan: run.plan.clone(), version, done: None };
+        let welcome = Welcome { run: run.id, plan: run.plan, version, done: None };
         let mut driver = Self {
             machine,
             recorder,
-            store: Arc::clone(&run.store),
+            store: run.store,
             models,
-            model: run.model.clone(),
+            model: run.model,
             welcome,
-            run,
+            strategy: run.strategy,
             limits,
             inputs,
             fold,
+            journal,
             members: BTreeMap::new(),
-            staged: BTreeMap::new(),
+            staged: updates.into_iter().map(|kept| ((kept.ticket, kept.client.clone()), kept.into())).collect(),
+            optimizer: None,
+            effects,
             events: std::collections::VecDeque::new(),
             tell: Box::new(tell),
             began: clock(),
+            began_at: at,
+            clock_kept: at,
             ended: None,
         };
         driver.models.add(version, driver.model.digest(), driver.model.clone());
         driver.publish(&first)?;
-        if effects.is_empty() {
-            // A resumed machine has no first row; it is woken once.
+        if !rows.is_empty() {
             driver.events.push_back(Event::Wake);
-        }
-        // The first row is durable before anybody is served: its answer is an event like any other.
-        for effect in effects {
-            if let Effect::Append { sequence, row } = effect {
-                driver.store.append(&row)?;
-                driver.events.push_back(Event::Appended { sequence });
-            }
         }
         Ok(driver)
     }
 
     fn now(&self) -> Time {
-        Time::from(clock().duration_since(self.began))
+        self.began_at + clock().duration_since(self.began)
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<Ended, Error> {
+        for effect in std::mem::take(&mut self.effects) {
+            self.perform(effect).await?;
+        }
         self.settle().await?;
         let mut stop_asked = false;
         while self.ended.is_none() {
-            let wake = self.machine.wake_at().map(|at| self.began + Duration::from_nanos(at.0));
+            let wake = self.machine.wake_at().into_iter().chain(self.clock_due()).min();
+            let wake = wake.map(|at| self.began + at.since(self.began_at));
             let sleep = async {
                 match wake {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -158,11 +183,34 @@ impl Driver {
                 }
                 Some(input) = self.inputs.recv() => self.input(input),
                 Some(done) = self.fold.done.recv() => self.folded(done),
+                safe = safe(&mut self.journal) => self.appended(safe),
                 () = sleep => self.events.push_back(Event::Wake),
             }
             self.settle().await?;
+            self.keep_clock().await;
         }
         self.finish(&stop).await
+    }
+
+    /// When the run's clock is to be kept next; only an open round has a deadline that it matters to.
+    fn clock_due(&self) -> Option<Time> {
+        self.journal.as_ref()?;
+        self.machine.open_ticket().map(|_| self.clock_kept + CLOCK_EVERY)
+    }
+
+    async fn keep_clock(&mut self) {
+        let now = self.now();
+        if self.clock_due().is_some_and(|due| due <= now) {
+            self.clock_kept = now;
+            self.write(writer::Order::Clock(now)).await;
+        }
+    }
+
+    /// A thread that has ended says why by what is safe, not here.
+    async fn write(&self, order: writer::Order) {
+        if let Some(journal) = &self.journal {
+            drop(journal.orders.send(order).await);
+        }
     }
 
     /// Steps the machine until nothing is left to do at once.
@@ -178,6 +226,14 @@ impl Driver {
     }
 
     // ---- inputs ----
+
+    fn appended(&mut self, safe: Safe) {
+        self.events.push_back(match safe {
+            Safe::Below(0) => return,
+            Safe::Below(next) => Event::Appended { sequence: next - 1 },
+            Safe::Failed(reason) => Event::StoreFailed { reason },
+        });
+    }
 
     fn input(&mut self, input: Input) {
         match input {
@@ -271,13 +327,13 @@ impl Driver {
         if put.version != self.machine.version() {
             return Some(format!("it starts from version {}, the round from {}", put.version, self.machine.version()));
         }
-        self.run.strategy.aggregator.weight(put.weight).err().map(|error| error.to_string())
+        self.strategy.aggregator.weight(put.weight).err().map(|error| error.to_string())
     }
 
     fn staged(&mut self, client: ClientId, put: &Put, spool: Spool) {
         self.recorder.received(put.bytes);
         let ticket = put.ticket;
-        match self.run.strategy.aggregator.weight(put.weight) {
+        match self.strategy.aggregator.weight(put.weight) {
             Ok(weight) => {
                 // A copy that comes while the first is here is dropped; the machine answers it all the same.
                 if self.machine.standing(&client, ticket) == Standing::Open {
@@ -308,7 +364,8 @@ impl Driver {
     fn folded(&mut self, done: fold::Done) {
         let event = match done {
             fold::Done::Closed { ticket } => Event::Closed { ticket },
-            fold::Done::Committed { version, digest, model } => {
+            fold::Done::Committed { version, digest, optimizer, model } => {
+                self.optimizer = Some(optimizer);
                 self.models.add(version, digest, model.clone());
                 self.model = model;
                 Event::Committed { version, digest }
@@ -322,10 +379,7 @@ impl Driver {
 
     async fn perform(&mut self, effect: Effect) -> Result<(), Error> {
         match effect {
-            Effect::Append { sequence, row } => self.events.push_back(match self.store.append(&row) {
-                Ok(()) => Event::Appended { sequence },
-                Err(error) => Event::StoreFailed { reason: error.to_string() },
-            }),
+            Effect::Append { sequence, row } => self.append(sequence, row).await?,
             Effect::Cancel { client, ticket, reason } => self.say(&client, ToClient::Cancel { ticket, reason }),
             Effect::Close { ticket } => self.order(Order::Close { ticket }).await?,
             Effect::Commit { version, .. } => {
@@ -355,6 +409,27 @@ impl Driver {
             Effect::Receipt { client, ticket, digest } => self.say(&client, ToClient::Receipt { ticket, digest }),
             Effect::Stop { reason } => self.ended = Some(reason),
         }
+        Ok(())
+    }
+
+    async fn append(&mut self, sequence: u64, row: Row) -> Result<(), Error> {
+        if self.journal.is_none() {
+            self.events.push_back(Event::Appended { sequence });
+            return Ok(());
+        }
+        let brings = match &row {
+            Row::ModelCommitted { .. } => Brings::Optimizer(self.optimizer.take().expect("it came with `Committed`")),
+            Row::UpdateAccepted { ticket, client, .. } => {
+                let spool = self.staged.get_mut(&(*ticket, client.clone())).expect("what is accepted was staged");
+                let payload = spool.payload().map_err(|error| Error::Internal(error.to_string()))?;
+                Brings::Update(payload.expect("an update is accepted once"))
+            }
+            Row::RoundAborted { .. } | Row::RoundClosing { .. } | Row::RoundOpened { .. } | Row::RunCreated { .. } => {
+                Brings::Nothing
+            }
+        };
+        let recorded = Recorded { at: self.now(), row };
+        self.write(writer::Order::Row { recorded, brings }).await;
         Ok(())
     }
 
@@ -409,6 +484,7 @@ impl Driver {
 
     async fn finish(mut self, stop: &CancellationToken) -> Result<Ended, Error> {
         let reason = self.ended.take().expect("the loop ended because of it");
+        self.close_journal().await;
         let digest = self.model.digest();
         let path = self.store.model_path().map(|path| path.display().to_string());
         let line = self.recorder.done(&reason, self.now().seconds(), digest, self.model.norm(), path);
@@ -426,6 +502,13 @@ impl Driver {
             central_accuracy: self.recorder.central_accuracy(),
             model: self.model,
         })
+    }
+
+    /// Waits until everything that was accepted is safe and the journal is closed. Its failure was said before.
+    async fn close_journal(&mut self) {
+        let Some(writer::Thread { orders, mut safe }) = self.journal.take() else { return };
+        drop(orders);
+        while safe.changed().await.is_ok() {}
     }
 
     /// Tells everybody that the run is over, and still serves the final model for a while.

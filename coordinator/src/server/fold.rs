@@ -26,8 +26,16 @@ pub(super) enum Order {
 }
 
 pub(super) enum Done {
-    Closed { ticket: Ticket },
-    Committed { version: Version, digest: Digest, model: Parameters },
+    Closed {
+        ticket: Ticket,
+    },
+    /// `optimizer` is the digest of the server optimiser's state.
+    Committed {
+        version: Version,
+        digest: Digest,
+        optimizer: Digest,
+        model: Parameters,
+    },
     Failed(String),
 }
 
@@ -99,7 +107,7 @@ impl Folder {
         let model = collected.combined(&self.aggregator, step).map_err(|error| error.to_string())?;
         drop(collected);
         self.model = model.clone();
-        self.store.keep(version, &model, &self.optimizer.state()).map_err(|error| error.to_string())?;
-        Ok(Done::Committed { version, digest: model.digest(), model })
+        let optimizer = self.store.keep(version, &model, &self.optimizer.state()).map_err(|error| error.to_string())?;
+        Ok(Done::Committed { version, digest: model.digest(), optimizer, model })
     }
 }

@@ -8,6 +8,7 @@ mod models;
 mod role;
 mod session;
 mod spool;
+mod writer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,8 +28,7 @@ pub use limits::Limits;
 
 use crate::Strategy;
 use crate::optimize::Optimizer;
-use crate::round::Row;
-use crate::store::Store;
+use crate::store::{Journal, Past, Store};
 use driver::Driver;
 use session::Shared;
 
@@ -72,10 +72,12 @@ pub struct Run {
     pub model: Parameters,
     /// The server optimiser's state.
     pub optimizer: Optimizer,
-    /// Rows of an earlier process; empty for a new run.
-    pub rows: Vec<Row>,
-    /// Where it is kept.
+    /// What an earlier process left; nothing for a new run.
+    pub past: Past,
+    /// Where versions and events are kept.
     pub store: Arc<dyn Store>,
+    /// Where rows and updates are kept; without one they are safe as soon as they are there, and gone with the process.
+    pub journal: Option<Journal>,
 }
 
 impl std::fmt::Debug for Run {

@@ -1,20 +1,21 @@
-//! Updates on their way: small ones in memory, the others in files without a name, which vanish with the process.
+//! Updates on their way: small ones in memory, the others in temporary files. What the journal has kept is read from there.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::aggregate::Kept;
+use bytes::Bytes;
+use tempfile::TempPath;
 
-/// Updates up to this size may be kept in memory, in bytes.
-const SMALL_BYTES: usize = 256 * 1024;
+use crate::aggregate::Kept;
+use crate::store::journal::{KeptUpdate, Payload, SEGMENT_PAYLOAD_BYTES_MAX};
 
 /// What is read of a file at once, in bytes: stays in a second-level cache.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Where spools are made, with the memory that they may take together.
+/// Where spools are made, with the memory that they may take together. What fits a journal's segment may stay in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Spools {
     folder: PathBuf,
@@ -30,12 +31,13 @@ impl Spools {
 
     /// A spool for `bytes`.
     pub(super) fn open(&self, bytes: u64) -> io::Result<Spool> {
-        let small = usize::try_from(bytes).ok().filter(|bytes| *bytes <= SMALL_BYTES);
+        let small = usize::try_from(bytes).ok().filter(|_| bytes <= SEGMENT_PAYLOAD_BYTES_MAX);
         if let Some(bytes) = small.filter(|bytes| self.reserve(*bytes)) {
             let lease = Lease { bytes, used: Arc::clone(&self.memory_used) };
-            return Ok(Spool(Inner::Memory { bytes: Vec::with_capacity(bytes), _lease: lease }));
+            return Ok(Spool(Inner::Memory { bytes: Vec::with_capacity(bytes), lease }));
         }
-        Ok(Spool(Inner::File(tempfile::tempfile_in(&self.folder)?)))
+        let (file, path) = tempfile::NamedTempFile::new_in(&self.folder)?.into_parts();
+        Ok(Spool(Inner::File { file, path: Some(path) }))
     }
 
     fn reserve(&self, bytes: usize) -> bool {
@@ -63,17 +65,55 @@ pub(super) struct Spool(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    File(File),
-    Memory { bytes: Vec<u8>, _lease: Lease },
+    /// Its name is temporary until the journal takes it over.
+    File {
+        file: File,
+        path: Option<TempPath>,
+    },
+    /// Kept by an earlier process.
+    Kept(KeptUpdate),
+    Memory {
+        bytes: Vec<u8>,
+        lease: Lease,
+    },
+    /// In memory, and on its way into the journal.
+    Shared {
+        bytes: Bytes,
+        _lease: Lease,
+    },
+}
+
+impl From<KeptUpdate> for Spool {
+    fn from(kept: KeptUpdate) -> Self {
+        Self(Inner::Kept(kept))
+    }
 }
 
 impl Spool {
     pub(super) fn write(&mut self, block: &[u8]) -> io::Result<()> {
         match &mut self.0 {
-            Inner::File(file) => file.write_all(block),
+            Inner::File { file, .. } => file.write_all(block),
             Inner::Memory { bytes, .. } => {
                 bytes.extend_from_slice(block);
                 Ok(())
+            }
+            Inner::Kept(_) | Inner::Shared { .. } => Err(ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    /// The update for the journal. It stays readable here; nothing is if the journal has it already.
+    pub(super) fn payload(&mut self) -> io::Result<Option<Payload>> {
+        match &mut self.0 {
+            Inner::File { file, path } => {
+                let Some(path) = path.take() else { return Ok(None) };
+                Ok(Some(Payload::File { file: file.try_clone()?, path }))
+            }
+            Inner::Kept(_) | Inner::Shared { .. } => Ok(None),
+            Inner::Memory { bytes, lease } => {
+                let bytes = Bytes::from(std::mem::take(bytes));
+                let lease = Lease { bytes: std::mem::take(&mut lease.bytes), used: Arc::clone(&lease.used) };
+                self.0 = Inner::Shared { bytes: bytes.clone(), _lease: lease };
+                Ok(Some(Payload::Bytes(bytes)))
             }
         }
     }
@@ -83,7 +123,9 @@ impl Kept for Spool {
     fn read_at(&mut self, at: usize, out: &mut [u8]) -> io::Result<()> {
         match &mut self.0 {
             Inner::Memory { bytes, .. } => out.copy_from_slice(&bytes[at..at + out.len()]),
-            Inner::File(file) => {
+            Inner::Shared { bytes, .. } => out.copy_from_slice(&bytes[at..at + out.len()]),
+            Inner::Kept(kept) => return kept.read_at(at as u64, out),
+            Inner::File { file, .. } => {
                 file.seek(SeekFrom::Start(at as u64))?;
                 file.read_exact(out)?;
             }
@@ -94,7 +136,9 @@ impl Kept for Spool {
     fn read_all(&mut self, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         match &mut self.0 {
             Inner::Memory { bytes, .. } => take(bytes),
-            Inner::File(file) => {
+            Inner::Shared { bytes, .. } => take(bytes),
+            Inner::Kept(kept) => return kept.read(take),
+            Inner::File { file, .. } => {
                 let mut left = file.metadata()?.len();
                 let mut block = vec![0; BLOCK_BYTES.min(usize::try_from(left).unwrap_or(BLOCK_BYTES))];
                 file.seek(SeekFrom::Start(0))?;
@@ -132,7 +176,7 @@ mod tests {
     fn small_updates_stay_in_memory_until_the_budget_is_spent() {
         let spools = Spools::new(None, 3000);
         assert!(round_trip(&spools, 2000));
-        assert!(!round_trip(&spools, SMALL_BYTES + 1));
+        assert!(!round_trip(&spools, usize::try_from(SEGMENT_PAYLOAD_BYTES_MAX).unwrap() + 1));
         let held = spools.open(2000).unwrap();
         assert!(!round_trip(&spools, 2000), "the budget is taken");
         drop(held);

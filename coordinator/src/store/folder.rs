@@ -1,10 +1,8 @@
-//! A run as a folder: `run.toml`, `journal.jsonl` (rows), `events.jsonl`, `metrics.csv`, `model.safetensors` (the last
-//! version), `best.safetensors`, `optimizer.bin`.
-//!
-//! A file is written beside its place and renamed, so that a reader never sees half of it.
+//! A run as a folder. For people: `run.toml`, `events.jsonl`, `metrics.csv`, `model.safetensors` (the last version),
+//! `best.safetensors`. For the next process: `journal.sqlite`, `updates/`, `models/`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,33 +10,42 @@ use tributary_common::Digest;
 use tributary_common::event::{Event, RoundLine};
 use tributary_common::id::Version;
 use tributary_common::metrics::Summary;
-use tributary_common::parameters::{Parameters, safetensors};
+use tributary_common::parameters::{Layout, Parameters};
 
-use super::{Error, Store};
+use super::journal::{self, Journal};
+use super::models::{self, Kept, Models};
+use super::{Durability, Error, Past, Store, disk, io};
 use crate::round::Row;
-
-/// The longest row that is read back, in bytes: a cohort of a million names.
-const ROW_BYTES_MAX: u64 = 80 << 20;
 
 /// A run folder that is written to.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    durability: Durability,
     files: Mutex<Files>,
 }
 
 #[derive(Debug)]
 struct Files {
-    journal: File,
     events: File,
     metrics: File,
+    models: Models,
+}
+
+/// How a folder keeps its run.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// What the run outlives.
+    pub durability: Durability,
+    /// How many committed versions stay, the best one not counted; at least one.
+    pub models: usize,
 }
 
 /// What an unfinished run left behind.
 #[derive(Debug)]
 pub struct Resumed {
-    /// The rows, oldest first.
-    pub rows: Vec<Row>,
+    /// What its journal tells.
+    pub past: Past,
     /// The last committed version, if there is one.
     pub model: Option<Parameters>,
     /// The server optimiser's state after it.
@@ -48,17 +55,12 @@ pub struct Resumed {
 const METRICS_HEADER: &str = "round,version,clients,weight,seconds,bytes_down,bytes_up,\
     train_loss,train_accuracy,local_loss,local_accuracy,central_loss,central_accuracy,central_macro_f1\n";
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { path, source }
-}
-
 impl Folder {
     /// Starts a run in `path`, which must hold none; `run_file` is kept as `run.toml`.
     ///
     /// # Errors
     /// The folder holds a run, or cannot be written.
-    pub fn create(path: &Path, run_file: &str) -> Result<Self, Error> {
+    pub fn create(path: &Path, run_file: &str, keeping: Keeping) -> Result<(Self, Journal), Error> {
         fs::create_dir_all(path).map_err(io(path))?;
         let file = path.join("run.toml");
         let created = OpenOptions::new().write(true).create_new(true).open(&file);
@@ -67,54 +69,53 @@ impl Folder {
             _ => io(&file)(error),
         })?;
         created.write_all(run_file.as_bytes()).map_err(io(&file))?;
-        let folder = Self::open(path)?;
-        folder.with(|files| files.metrics.write_all(METRICS_HEADER.as_bytes()))?;
-        Ok(folder)
+        let folder = Self::open(path, keeping, &[])?;
+        folder.with(|files| files.metrics.write_all(METRICS_HEADER.as_bytes()).map_err(io(path)))?;
+        let journal = Journal::create(path, keeping.durability)?;
+        Ok((folder, journal))
     }
 
-    /// Goes on with the run in `path`, which must have been started with the configuration `config`.
+    /// Goes on with the run in `path`, which must have been started with the configuration `config` for a model of this
+    /// layout.
     ///
     /// # Errors
-    /// There is no such run, or it is broken.
-    pub fn resume(path: &Path, config: Digest) -> Result<(Self, Resumed), Error> {
-        let rows = read_rows(&path.join("journal.jsonl"))?;
-        let Some(Row::RunCreated { config: created, .. }) = rows.first() else {
+    /// There is no such run, it is broken, or another process is at work on it.
+    pub fn resume(
+        path: &Path,
+        config: Digest,
+        layout: &Layout,
+        keeping: Keeping,
+    ) -> Result<(Self, Journal, Resumed), Error> {
+        let (journal, found) = Journal::open(path, keeping.durability)?;
+        let Some(Row::RunCreated { config: created, .. }) = found.rows().next().map(|recorded| &recorded.row) else {
             return Err(Error::Broken { path: path.to_owned(), why: "its journal is empty".to_owned() });
         };
         if *created != config {
             return Err(Error::OtherConfiguration(path.to_owned()));
         }
-        let committed = rows.iter().rev().find_map(|row| match row {
-            Row::ModelCommitted { digest, .. } => Some(*digest),
-            _ => None,
-        });
-        let mut resumed = Resumed { rows, model: None, optimizer: Vec::new() };
-        if let Some(digest) = committed {
-            let file = path.join("model.safetensors");
-            let broken = |why: String| Error::Broken { path: file.clone(), why };
-            let model = safetensors::read(&file).map_err(|error| broken(error.to_string()))?;
-            if model.digest() != digest {
-                let why = format!("its digest is {}, the journal says {}", model.digest().short(), digest.short());
-                return Err(broken(why));
+        let committed = found.versions();
+        let (model, optimizer) = match committed.last() {
+            Some(last) => {
+                let (model, optimizer) = models::read(path, *last)?;
+                (Some(model), optimizer)
             }
-            let state = path.join("optimizer.bin");
-            resumed.optimizer = fs::read(&state).map_err(io(&state))?;
-            resumed.model = Some(model);
+            None => (None, Vec::new()),
+        };
+        for update in &found.updates {
+            update.check(layout)?;
         }
-        Ok((Self::open(path)?, resumed))
+        let folder = Self::open(path, keeping, &committed)?;
+        Ok((folder, journal, Resumed { past: found.into(), model, optimizer }))
     }
 
-    fn open(path: &Path) -> Result<Self, Error> {
+    fn open(path: &Path, keeping: Keeping, committed: &[Kept]) -> Result<Self, Error> {
         let append = |name: &str| {
             let file = path.join(name);
             OpenOptions::new().create(true).append(true).open(&file).map_err(io(&file))
         };
-        let files = Files {
-            journal: append("journal.jsonl")?,
-            events: append("events.jsonl")?,
-            metrics: append("metrics.csv")?,
-        };
-        Ok(Self { path: path.to_owned(), files: Mutex::new(files) })
+        let models = Models::open(path, keeping.durability, keeping.models, committed)?;
+        let files = Files { events: append("events.jsonl")?, metrics: append("metrics.csv")?, models };
+        Ok(Self { path: path.to_owned(), durability: keeping.durability, files: Mutex::new(files) })
     }
 
     /// The folder.
@@ -123,75 +124,44 @@ impl Folder {
         &self.path
     }
 
-    fn with(&self, write: impl FnOnce(&mut Files) -> std::io::Result<()>) -> Result<(), Error> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        write(&mut files).map_err(io(&self.path))
+    fn with<T>(&self, act: impl FnOnce(&mut Files) -> Result<T, Error>) -> Result<T, Error> {
+        act(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Writes a file beside its place, then renames it.
-    fn replace(
-        &self,
-        name: &str,
-        write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
-    ) -> Result<(), Error> {
-        let target = self.path.join(name);
-        let beside = self.path.join(format!("{name}.new"));
-        let written = File::create(&beside).and_then(|file| {
-            let mut writer = BufWriter::new(file);
-            write(&mut writer)?;
-            writer.flush()
-        });
-        written.and_then(|()| fs::rename(&beside, &target)).map_err(io(&target))
-    }
-}
-
-fn read_rows(path: &Path) -> Result<Vec<Row>, Error> {
-    let broken = |why: String| Error::Broken { path: path.to_owned(), why };
-    let mut reader = BufReader::new(File::open(path).map_err(|error| broken(error.to_string()))?);
-    let mut rows = Vec::new();
-    loop {
-        let mut line = String::new();
-        let read = (&mut reader).take(ROW_BYTES_MAX).read_line(&mut line).map_err(|error| broken(error.to_string()))?;
-        if read == 0 {
-            return Ok(rows);
-        }
-        match serde_json::from_str(&line) {
-            Ok(row) => rows.push(row),
-            // The process ended while it wrote: what was not whole was never acknowledged.
-            Err(_) if !line.ends_with('\n') => return Ok(rows),
-            Err(error) => return Err(broken(format!("line {}: {error}", rows.len() + 1))),
+    /// Shows the version that was kept last under a name for people.
+    fn show(&self, files: &Files, name: &str) -> Result<(), Error> {
+        match files.models.last() {
+            Some(model) => disk::link(&model, &self.path.join(name), self.durability),
+            None => Ok(()),
         }
     }
 }
 
 impl Store for Folder {
-    fn append(&self, row: &Row) -> Result<(), Error> {
-        let mut line = serde_json::to_vec(row).expect("rows are plain data");
-        line.push(b'\n');
-        self.with(|files| files.journal.write_all(&line))
-    }
-
-    fn keep(&self, _version: Version, model: &Parameters, optimizer: &[u8]) -> Result<(), Error> {
-        self.replace("optimizer.bin", |file| file.write_all(optimizer))?;
-        self.replace("model.safetensors", |file| safetensors::write_to(model, file))
+    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error> {
+        self.with(|files| {
+            let kept = files.models.keep(version, model, optimizer)?;
+            self.show(files, "model.safetensors")?;
+            Ok(kept.optimizer)
+        })
     }
 
     fn mark_best(&self) -> Result<(), Error> {
-        let model = self.path.join("model.safetensors");
-        let beside = self.path.join("best.safetensors.new");
-        let copied = fs::copy(&model, &beside).and_then(|_| fs::rename(&beside, self.path.join("best.safetensors")));
-        copied.map_err(io(&model))
+        self.with(|files| {
+            files.models.mark_best()?;
+            self.show(files, "best.safetensors")
+        })
     }
 
     fn event(&self, event: &Event) -> Result<(), Error> {
         let mut line = serde_json::to_vec(event).expect("events are plain data");
         line.push(b'\n');
         self.with(|files| {
-            files.events.write_all(&line)?;
-            match event {
+            let written = files.events.write_all(&line).and_then(|()| match event {
                 Event::Round(line) => files.metrics.write_all(metrics_line(line).as_bytes()),
                 _ => Ok(()),
-            }
+            });
+            written.map_err(io(&self.path))
         })
     }
 
@@ -200,7 +170,7 @@ impl Store for Folder {
     }
 
     fn spool(&self) -> Option<PathBuf> {
-        Some(self.path.clone())
+        Some(journal::updates_folder(&self.path))
     }
 }
 
@@ -230,66 +200,62 @@ fn metrics_line(line: &RoundLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::round::Recorded;
+    use crate::store::journal::{Brings, Item};
     use tributary_common::id::{Attempt, Round, RunId, Ticket};
-    use tributary_common::parameters::{Dtype, Layout};
+    use tributary_common::parameters::Dtype;
+    use tributary_common::time::Time;
 
     const TICKET: Ticket = Ticket::Train { round: Round(1), attempt: Attempt(0) };
+    const KEEPING: Keeping = Keeping { durability: Durability::Power, models: 3 };
 
-    fn created() -> Row {
-        Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: Digest([2; 32]) }
+    fn item(row: Row, brings: Brings) -> Item {
+        Item { recorded: Recorded { at: Time(1), row }, wall_ms: 0, brings }
+    }
+
+    fn created() -> Item {
+        let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: Digest([2; 32]) };
+        item(row, Brings::Nothing)
     }
 
     fn model() -> Parameters {
         Parameters::zeros(Layout::new([("w", Dtype::F32, vec![4])]).unwrap())
     }
 
+    fn resume(path: &Path, config: u8) -> Result<Resumed, Error> {
+        Folder::resume(path, Digest([config; 32]), model().layout(), KEEPING).map(|(_, _, resumed)| resumed)
+    }
+
     #[test]
     fn a_run_is_found_again_with_its_last_version() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Folder::create(folder.path(), "run").unwrap();
-        let digest = model().digest();
-        store.append(&created()).unwrap();
-        store.keep(Version(1), &model(), &[1; 8]).unwrap();
-        store.append(&Row::ModelCommitted { ticket: TICKET, version: Version(1), digest, weight: 3 }).unwrap();
+        let (store, mut journal) = Folder::create(folder.path(), "run", KEEPING).unwrap();
+        journal.commit(vec![created()], Time(1)).unwrap();
+        let optimizer = store.keep(Version(1), &model(), &[1; 8]).unwrap();
+        let row = Row::ModelCommitted { ticket: TICKET, version: Version(1), digest: model().digest(), weight: 3 };
+        journal.commit(vec![item(row, Brings::Optimizer(optimizer))], Time(7)).unwrap();
+        // A version whose row never became durable counts nowhere.
+        store.keep(Version(2), &model(), &[2; 8]).unwrap();
         store.mark_best().unwrap();
-        let (_, resumed) = Folder::resume(folder.path(), Digest([1; 32])).unwrap();
-        assert_eq!((resumed.rows.len(), resumed.model, resumed.optimizer), (2, Some(model()), vec![1; 8]));
-        assert!(folder.path().join("best.safetensors").exists());
+        drop((store, journal));
+        let resumed = resume(folder.path(), 1).unwrap();
+        assert_eq!((resumed.past.rows.len(), resumed.model, resumed.optimizer), (2, Some(model()), vec![1; 8]));
+        assert_eq!(resumed.past.at, Time(7));
+        for name in ["model.safetensors", "best.safetensors"] {
+            let shown = tributary_common::parameters::safetensors::read(&folder.path().join(name)).unwrap();
+            assert_eq!(shown, model(), "{name}");
+        }
     }
 
     #[test]
     fn other_runs_and_other_configurations_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Folder::create(folder.path(), "run").unwrap();
-        store.append(&created()).unwrap();
-        assert!(matches!(Folder::create(folder.path(), "run"), Err(Error::FolderInUse(_))));
-        assert!(matches!(Folder::resume(folder.path(), Digest([9; 32])), Err(Error::OtherConfiguration(_))));
+        let (_, mut journal) = Folder::create(folder.path(), "run", KEEPING).unwrap();
+        journal.commit(vec![created()], Time(1)).unwrap();
+        drop(journal);
+        assert!(matches!(Folder::create(folder.path(), "run", KEEPING), Err(Error::FolderInUse(_))));
+        assert!(matches!(resume(folder.path(), 9), Err(Error::OtherConfiguration(_))));
         let empty = tempfile::tempdir().unwrap();
-        assert!(matches!(Folder::resume(empty.path(), Digest([1; 32])), Err(Error::Broken { .. })));
-    }
-
-    #[test]
-    fn a_torn_last_row_is_forgotten_and_a_broken_one_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Folder::create(folder.path(), "run").unwrap();
-        store.append(&created()).unwrap();
-        store.with(|files| files.journal.write_all(b"{\"row\":\"RoundCl")).unwrap();
-        let (_, resumed) = Folder::resume(folder.path(), Digest([1; 32])).unwrap();
-        assert_eq!(resumed.rows, [created()]);
-        store.with(|files| files.journal.write_all(b"\n")).unwrap();
-        let error = Folder::resume(folder.path(), Digest([1; 32])).unwrap_err();
-        assert!(error.to_string().contains("line 2"), "{error}");
-    }
-
-    #[test]
-    fn a_model_that_is_not_the_committed_one_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Folder::create(folder.path(), "run").unwrap();
-        store.append(&created()).unwrap();
-        store.keep(Version(1), &model(), &[]).unwrap();
-        let digest = Digest([9; 32]);
-        store.append(&Row::ModelCommitted { ticket: TICKET, version: Version(1), digest, weight: 3 }).unwrap();
-        let error = Folder::resume(folder.path(), Digest([1; 32])).unwrap_err();
-        assert!(error.to_string().contains("the journal says 09090909"), "{error}");
+        assert!(matches!(resume(empty.path(), 1), Err(Error::Broken { .. })));
     }
 }

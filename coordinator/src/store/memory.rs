@@ -2,24 +2,20 @@
 
 use std::path::PathBuf;
 
+use tributary_common::Digest;
 use tributary_common::event::Event;
 use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
 
 use super::{Error, Store};
-use crate::round::Row;
 
 /// A store that forgets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory;
 
 impl Store for Memory {
-    fn append(&self, _row: &Row) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn keep(&self, _version: Version, _model: &Parameters, _optimizer: &[u8]) -> Result<(), Error> {
-        Ok(())
+    fn keep(&self, _version: Version, _model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error> {
+        Ok(Digest::of(optimizer))
     }
 
     fn mark_best(&self) -> Result<(), Error> {

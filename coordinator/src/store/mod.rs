@@ -1,20 +1,25 @@
-//! Where a run is kept: rows, models and events.
+//! Where a run is kept: rows and updates in the journal, versions and events beside it.
 //!
-//! The order is the machine's: a row is asked for, and what depends on it waits until the store says that it is there.
+//! The order is the machine's: a row is asked for, and what depends on it waits until the journal says that it is safe.
 
+mod disk;
 mod folder;
+pub mod journal;
 mod memory;
+mod models;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use tributary_common::Digest;
 use tributary_common::event::Event;
 use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
 
-pub use folder::{Folder, Resumed};
+pub use disk::Durability;
+pub use folder::{Folder, Keeping, Resumed};
+pub use journal::{Journal, Past};
 pub use memory::Memory;
-
-use crate::round::Row;
+pub use models::Kept;
 
 /// What cannot be kept or found again.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +36,17 @@ pub enum Error {
     /// The folder holds something already.
     #[error("could not start a run in `{}`: it holds a run already", .0.display())]
     FolderInUse(PathBuf),
+    /// Another process writes there.
+    #[error("could not take up the run in `{}`: another process is at work on it", .0.display())]
+    InUse(PathBuf),
+    /// The journal cannot be read or written.
+    #[error("could not keep the journal `{}`: {why}", path.display())]
+    Journal {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite says.
+        why: String,
+    },
     /// The folder holds a run of another configuration.
     #[error("could not resume the run in `{}`: it was started with another configuration", .0.display())]
     OtherConfiguration(PathBuf),
@@ -51,35 +67,40 @@ impl Error {
         match self {
             Self::FolderInUse(_) => Some("choose another folder with --out, or go on with --resume"),
             Self::OtherConfiguration(_) => Some("choose another folder with --out, or use the run file that is in it"),
+            Self::InUse(_) => Some("stop that process first, or choose another folder with --out"),
+            Self::Journal { .. } => {
+                Some("see whether the disk is full or the folder may not be written; then start again")
+            }
             Self::Io { .. } | Self::Broken { .. } => None,
         }
     }
 }
 
-/// A place for a run. Methods take `&self`: the driver appends rows and events, the fold thread keeps models.
-pub trait Store: Send + Sync {
-    /// Keeps a row; when this returns, the row is as durable as this store makes it.
-    ///
-    /// # Errors
-    /// It cannot be kept; the run must stop.
-    fn append(&self, row: &Row) -> Result<(), Error>;
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { path, source }
+}
 
-    /// Keeps a version and the server optimiser's state after it.
+/// A place for what a run makes, its rows aside: those are a [`Journal`]'s. Methods take `&self`: the driver tells events,
+/// the fold thread keeps models.
+pub trait Store: Send + Sync {
+    /// Keeps a version and the server optimiser's state after it, and returns that state's digest for the journal. When
+    /// this returns, both are as safe as this store makes them.
     ///
     /// # Errors
-    /// As [`Store::append`].
-    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<(), Error>;
+    /// They cannot be kept; the run must stop.
+    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error>;
 
     /// Marks the kept version as the best so far.
     ///
     /// # Errors
-    /// As [`Store::append`].
+    /// As [`Store::keep`].
     fn mark_best(&self) -> Result<(), Error>;
 
     /// Keeps an event.
     ///
     /// # Errors
-    /// As [`Store::append`].
+    /// As [`Store::keep`].
     fn event(&self, event: &Event) -> Result<(), Error>;
 
     /// Where the last version is, if it is a file.

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket, Version};
+use tributary_common::time::Time;
 
-use super::super::{Effect, Event, Report, Row};
+use super::super::{Effect, Event, Recorded, Report, Row};
 
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
-    rows: Vec<Row>,
+    rows: Vec<Recorded>,
     /// So many of the rows are durable.
     durable: usize,
     quorum: usize,
@@ -31,7 +32,7 @@ impl Checker {
     }
 
     /// The rows that a restart finds: the durable ones, and up to `more` whose `Appended` was on its way.
-    pub(super) fn restart(&mut self, more: usize) -> &[Row] {
+    pub(super) fn restart(&mut self, more: usize) -> &[Recorded] {
         self.rows.truncate(self.durable + more);
         self.durable = self.rows.len();
         self.closed.clear();
@@ -52,13 +53,13 @@ impl Checker {
         }
     }
 
-    pub(super) fn sees(&mut self, effect: &Effect) {
+    pub(super) fn sees(&mut self, now: Time, effect: &Effect) {
         let is_goodbye = matches!(effect, Effect::Discard { .. } | Effect::Goodbye { .. });
         assert!(!self.has_ended || is_goodbye, "I6: after the end come only goodbyes, not {effect:?}");
         match effect {
             Effect::Append { sequence, row } => {
                 assert_eq!(*sequence, self.rows.len() as u64, "rows have numbers without gaps");
-                self.rows.push(row.clone());
+                self.rows.push(Recorded { at: now, row: row.clone() });
             }
             Effect::Cancel { client, ticket, .. } | Effect::Discard { client, ticket, .. } => {
                 self.offered.remove(&(*ticket, client.clone()));
@@ -137,6 +138,11 @@ impl Checker {
         let folded = self.folded.iter().filter(|((folded, _), _)| *folded == ticket);
         let (who, weights): (BTreeSet<_>, Vec<_>) =
             folded.map(|((_, client), weight)| (client.clone(), *weight)).unzip();
+        let accepted = self.rows[..self.durable].iter().filter_map(|recorded| match &recorded.row {
+            Row::UpdateAccepted { ticket: t, client, .. } if *t == ticket => Some(client.clone()),
+            _ => None,
+        });
+        assert_eq!(accepted.collect::<BTreeSet<_>>(), who, "P3: what was accepted, by whatever process, counts");
         assert!(who.len() >= self.quorum, "I10: {} updates are below quorum", who.len());
         assert_eq!(weights.iter().sum::<u64>(), weight, "I7: weights add up");
         self.committed.insert(ticket, who);
@@ -150,7 +156,7 @@ impl Checker {
 
     /// The last durable version.
     fn version(&self) -> Version {
-        let committed = self.rows[..self.durable].iter().rev().find_map(|row| match row {
+        let committed = self.rows[..self.durable].iter().rev().find_map(|recorded| match &recorded.row {
             Row::ModelCommitted { version, .. } => Some(*version),
             _ => None,
         });
@@ -158,7 +164,7 @@ impl Checker {
     }
 
     fn is_durable(&self, wanted: impl Fn(&Row) -> bool) -> bool {
-        self.rows[..self.durable].iter().any(wanted)
+        self.rows[..self.durable].iter().any(|recorded| wanted(&recorded.row))
     }
 
     fn assert_durable(&self, wanted: impl Fn(&Row) -> bool, effect: &Effect) {

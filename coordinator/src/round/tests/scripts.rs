@@ -32,6 +32,7 @@ struct World {
     offers: VecDeque<(ClientId, Ticket)>,
     n_commits: u64,
     n_restarts: u64,
+    n_refolded: u64,
 }
 
 impl World {
@@ -60,6 +61,7 @@ impl World {
             offers: VecDeque::new(),
             n_commits: 0,
             n_restarts: 0,
+            n_refolded: 0,
         };
         world.perform(&effects);
         world
@@ -75,7 +77,7 @@ impl World {
 
     fn perform(&mut self, effects: &[Effect]) {
         for effect in effects {
-            self.checker.sees(effect);
+            self.checker.sees(self.now, effect);
             match effect {
                 Effect::Append { sequence, .. } => self.appends.push_back(*sequence),
                 Effect::Close { ticket } => self.answers.push(Event::Closed { ticket: *ticket }),
@@ -112,10 +114,13 @@ impl World {
         self.n_restarts += 1;
         let more = usize::try_from(self.stream.below(3)).unwrap();
         let rows = self.checker.restart(more);
-        self.machine = Machine::resume(self.settings.clone(), Roster::empty(), rows);
+        let mut effects = Vec::new();
+        self.machine = Machine::resume(self.settings.clone(), Roster::empty(), rows, self.now, &mut effects);
+        self.n_refolded += effects.iter().filter(|effect| matches!(effect, Effect::Fold { .. })).count() as u64;
         self.appends.clear();
         self.answers.clear();
         self.offers.clear();
+        self.perform(&effects);
         self.step(Event::Wake);
     }
 
@@ -210,7 +215,7 @@ impl World {
     }
 }
 
-fn run(seed: u64) -> (u64, u64) {
+fn run(seed: u64) -> [u64; 3] {
     let mut world = World::new(seed);
     let n_steps = world.stream.below(STEPS_MAX);
     for _ in 0..n_steps {
@@ -219,7 +224,7 @@ fn run(seed: u64) -> (u64, u64) {
         }
         world.random_event();
     }
-    let totals = (world.n_commits, world.n_restarts);
+    let totals = [world.n_commits, world.n_restarts, world.n_refolded];
     world.become_fair();
     totals
 }
@@ -232,13 +237,13 @@ fn random_scripts_leave_the_invariants_intact() {
         run(seed.parse().expect("TRIBUTARY_SEED is a number"));
         return;
     }
-    let mut totals = (0, 0);
+    let mut totals = [0; 3];
     for seed in 0..SCRIPTS {
-        let (commits, restarts) = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| {
+        let counts = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| {
             panic!("script {seed} broke an invariant; replay it with TRIBUTARY_SEED={seed}");
         });
-        totals = (totals.0 + commits, totals.1 + restarts);
+        totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
     }
     // A generator that never gets anywhere would prove nothing.
-    assert!(totals.0 > SCRIPTS / 2 && totals.1 > SCRIPTS / 2, "commits and restarts: {totals:?}");
+    assert!(totals.iter().all(|total| *total > SCRIPTS / 2), "commits, restarts, updates folded again: {totals:?}");
 }

@@ -8,8 +8,8 @@ use tributary_common::identity::Role;
 use tributary_common::time::Time;
 
 use super::super::{
-    ATTEMPTS_MAX, CohortSize, Effect, Evaluation, Event, Fate, Loss, Machine, Reason, Report, Roster, Row, Settings,
-    Slot, Standing, WEIGHT_MAX,
+    ATTEMPTS_MAX, CohortSize, Effect, Evaluation, Event, Fate, Loss, Machine, Reason, Recorded, Report, Roster, Row,
+    Settings, Slot, Standing, WEIGHT_MAX,
 };
 use super::{DEADLINE, Story, client, created, joined, settings, ticket};
 
@@ -408,65 +408,128 @@ fn a_million_simulated_clients_cost_no_more_than_their_cohort() {
     assert_eq!(story.step(Event::Appended { sequence: 1 }).len(), 3);
 }
 
-#[test]
-fn a_resumed_machine_opens_the_unfinished_round_again() {
-    let rows = [
-        created(),
-        Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0)] },
-        Row::ModelCommitted { ticket: ticket(1, 0), version: Version(1), digest: digest(9), weight: 10 },
-        Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)] },
-        Row::RoundAborted { ticket: ticket(2, 0), missing: String::new() },
-        Row::RoundOpened { ticket: ticket(2, 1), cohort: vec![client(0)] },
-        Row::UpdateAccepted { ticket: ticket(2, 1), client: client(0), weight: 10, digest: digest(0) },
-    ];
-    let machine = Machine::resume(settings(2, 1, 1), Roster::empty(), &rows);
-    let mut story = Story { machine, now: Time::ZERO };
-    assert_eq!(story.machine.version(), Version(1));
-    let row = Row::RoundOpened { ticket: ticket(2, 1), cohort: vec![client(0)] };
-    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(ticket(1, 0)) };
-    story.check(
-        holding,
-        &[
-            Effect::Cancel {
-                client: client(0),
-                ticket: ticket(1, 0),
-                reason: "the work is over, version 1 is committed".into(),
-            },
-            Effect::Append { sequence: 7, row },
-        ],
-    );
+fn recorded(seconds: u64, row: Row) -> Recorded {
+    Recorded { at: Time::ZERO + Duration::from_secs(seconds), row }
 }
 
-/// What goes wrong without it: who was accepted before the restart trains in vain, because another cohort was drawn.
+/// A machine that goes on at `seconds` behind `rows`, and what it asks for at once.
+fn resumed(settings: Settings, rows: &[Recorded], seconds: u64) -> (Story, Vec<Effect>) {
+    let now = Time::ZERO + Duration::from_secs(seconds);
+    let mut effects = Vec::new();
+    let machine = Machine::resume(settings, Roster::empty(), rows, now, &mut effects);
+    (Story { machine, now }, effects)
+}
+
+/// What goes wrong without it: an update that was acknowledged is asked for again, or lost.
 #[test]
-fn a_resumed_round_waits_for_the_members_of_its_cohort_that_are_not_back_yet() {
+fn a_resumed_machine_goes_on_inside_the_round_with_what_is_left_of_its_deadline() {
+    let t = ticket(2, 1);
+    let rows = [
+        recorded(0, created()),
+        recorded(0, Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0)] }),
+        recorded(1, accepted_row(0, ticket(1, 0))),
+        recorded(1, Row::RoundClosing { ticket: ticket(1, 0) }),
+        recorded(1, Row::ModelCommitted { ticket: ticket(1, 0), version: Version(1), digest: digest(9), weight: 10 }),
+        recorded(2, Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)] }),
+        recorded(3, Row::RoundAborted { ticket: ticket(2, 0), missing: String::new() }),
+        recorded(4, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1), client(2)] }),
+        recorded(5, accepted_row(0, t)),
+    ];
+    let (mut story, effects) = resumed(settings(2, 3, 2), &rows, 6);
+    let fold = |index| Effect::Fold { client: client(index), ticket: t, weight: 10 };
+    assert_eq!((story.machine.version(), effects), (Version(1), vec![fold(0)]));
+    assert_eq!(story.machine.wake_at(), Some(Time::ZERO + Duration::from_secs(14)), "opened at 4 s, 10 s long");
+    story.check(Event::Wake, &[]);
+    // Whoever was accepted gets the receipt, whoever holds an update gives it, whoever lost it trains again.
+    let holding = |index, t| Event::Joined { client: client(index), role: Role::Client, holding: Some(t) };
+    let [_, receipt] = fold_and_receipt(0, t);
+    story.check(holding(0, t), &[receipt]);
+    story.check(holding(1, t), &[]);
+    story.check(joined(2), &[offer(2, t, 1, Duration::from_secs(8))]);
+    story.check(staged(1, t), &[Effect::Append { sequence: 9, row: accepted_row(1, t) }]);
+    story.check(Event::Appended { sequence: 9 }, &fold_and_receipt(1, t));
+    story.check(staged(2, t), &[Effect::Append { sequence: 10, row: accepted_row(2, t) }]);
+    let effects = story.step(Event::Appended { sequence: 10 });
+    assert_eq!(effects[..2], fold_and_receipt(2, t));
+    assert_eq!(effects[3..], [Effect::Append { sequence: 11, row: Row::RoundClosing { ticket: t } }]);
+}
+
+/// What goes wrong without it: a deadline that passed while nobody served is served again in full, or a round whose
+/// updates are all here waits for it.
+#[test]
+fn a_resumed_round_closes_at_once_when_it_is_complete_or_late() {
     let t = ticket(1, 0);
-    let rows = [created(), Row::RoundOpened { ticket: t, cohort: vec![client(0), client(7)] }, accepted_row(7, t)];
-    let mut story = Story { machine: Machine::resume(settings(1, 1, 1), Roster::empty(), &rows), now: Time::ZERO };
-    story.check(Event::Wake, &[waiting(0, 1)]);
-    let row = Row::RoundOpened { ticket: t, cohort: vec![client(0), client(7)] };
-    story.check(joined(0), &[Effect::Append { sequence: 3, row }]);
-    story.check(Event::Appended { sequence: 3 }, &[offer(0, t, 0, DEADLINE)]);
-    story.check(
-        joined(7),
-        &[Effect::Offer { client: client(7), ticket: t, slot: SlotId(1), version: Version(0), left: DEADLINE }],
-    );
+    let opened = recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] });
+    let complete = [recorded(0, created()), opened, recorded(1, accepted_row(0, t)), recorded(1, accepted_row(1, t))];
+    let (mut story, _) = resumed(settings(1, 2, 1), &complete, 2);
+    let effects = story.step(Event::Wake);
+    assert_eq!(effects[1..], [Effect::Append { sequence: 4, row: Row::RoundClosing { ticket: t } }]);
+    let (mut story, _) = resumed(settings(1, 2, 1), &complete[..3], 10);
+    let effects = story.step(Event::Wake);
+    let reason = "the deadline is over".to_owned();
+    assert_eq!(effects[0], Effect::Cancel { client: client(1), ticket: t, reason });
+    assert_eq!(effects[2..], [Effect::Append { sequence: 3, row: Row::RoundClosing { ticket: t } }]);
+}
+
+#[test]
+fn a_resumed_closing_folds_again_and_commits() {
+    let t = ticket(1, 0);
+    let rows = [
+        recorded(0, created()),
+        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] }),
+        recorded(1, accepted_row(1, t)),
+        recorded(2, Row::RoundClosing { ticket: t }),
+    ];
+    let (mut story, effects) = resumed(settings(1, 2, 1), &rows, 3);
+    assert_eq!(effects, [Effect::Fold { client: client(1), ticket: t, weight: 10 }, Effect::Close { ticket: t }]);
+    story.check(Event::Wake, &[]);
+    // Client 0 comes too late: no further update counts since the closing was durable.
+    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(t) };
+    story.check(holding, &[Effect::Cancel { client: client(0), ticket: t, reason: "the slot is lost".into() }]);
+    story.check(Event::Closed { ticket: t }, &[Effect::Commit { ticket: t, version: Version(1), weight: 10 }]);
+}
+
+#[test]
+fn a_simulated_population_is_offered_the_resumed_round_at_once() {
+    let t = ticket(1, 0);
+    let rows = [
+        recorded(0, created()),
+        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] }),
+        recorded(1, accepted_row(1, t)),
+    ];
+    let mut effects = Vec::new();
+    drop(Machine::resume(settings(1, 2, 1), Roster::simulated(10), &rows, Time(2_000_000_000), &mut effects));
+    let fold = Effect::Fold { client: client(1), ticket: t, weight: 10 };
+    assert_eq!(effects, [fold, offer(0, t, 0, Duration::from_secs(8))]);
+}
+
+/// What goes wrong without it: the round after a restart opens for the few who came back first, and the run's model is not
+/// that of the run that was not interrupted.
+#[test]
+fn after_a_restart_the_next_round_waits_for_as_many_clients_as_the_first() {
+    let (mut story, effects) = resumed(settings(1, 2, 1), &[recorded(0, created())], 3);
+    assert_eq!(effects, []);
+    story.check(Event::Wake, &[waiting(0, 2)]);
+    story.check(joined(0), &[waiting(1, 2)]);
+    let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0), client(1)] };
+    story.check(joined(1), &[Effect::Append { sequence: 1, row }]);
 }
 
 #[test]
 fn a_resumed_machine_says_the_receipts_of_the_last_commit_again() {
     let t = ticket(1, 0);
     let rows = [
-        created(),
-        Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] },
-        accepted_row(1, t),
-        // A first restart forgot the sum that held client 1's update.
-        Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] },
-        accepted_row(0, t),
-        Row::RoundClosing { ticket: t },
-        Row::ModelCommitted { ticket: t, version: Version(1), digest: digest(9), weight: 10 },
+        recorded(0, created()),
+        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] }),
+        recorded(1, accepted_row(0, t)),
+        recorded(2, Row::RoundClosing { ticket: t }),
+        recorded(3, Row::ModelCommitted { ticket: t, version: Version(1), digest: digest(9), weight: 10 }),
     ];
-    let machine = Machine::resume(settings(2, 2, 1), Roster::empty(), &rows);
-    assert_eq!(machine.standing(&client(0), t), Standing::Counted(digest(0)));
-    assert_eq!(machine.standing(&client(1), t), Standing::Closed("the work is over, version 1 is committed".into()));
+    let (story, effects) = resumed(settings(2, 2, 1), &rows, 4);
+    assert_eq!(effects, []);
+    assert_eq!(story.machine.standing(&client(0), t), Standing::Counted(digest(0)));
+    assert_eq!(
+        story.machine.standing(&client(1), t),
+        Standing::Closed("the work is over, version 1 is committed".into())
+    );
 }

@@ -1,0 +1,94 @@
+//! One line of the journal, and the chain that binds it to all lines before it.
+
+use serde::{Deserialize, Serialize};
+use tributary_common::Digest;
+
+use crate::round::Recorded;
+
+/// What the chain begins with, and what keeps its hashes apart from every other use of BLAKE3.
+const CONTEXT: &str = "tributary 2026-11 journal row";
+
+/// A row as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number, counted from 0 without gaps.
+    pub sequence: u64,
+    /// The process that wrote it, counted from 0: each start that writes a row is a new epoch.
+    pub epoch: u64,
+    /// What it says.
+    pub body: Body,
+    /// BLAKE3 over the hash before it, its number, its epoch and its body.
+    pub hash: Digest,
+}
+
+/// What an entry says. Kept as JSON, so that any tool that reads SQLite reads a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    /// The row, with its time on the run's own clock.
+    #[serde(flatten)]
+    pub recorded: Recorded,
+    /// Milliseconds since 1970 on the machine's clock; for people only. 0 in simulated runs.
+    pub wall_ms: u64,
+    /// Where the update of an accepted row lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Place>,
+    /// Digest of the server optimiser's state after a committed version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<Digest>,
+}
+
+/// Where an update lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its place in its round's segment; without one it is a file of its own, named by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+}
+
+/// The hash of an entry with this body, behind the one with the hash `previous`.
+pub(super) fn chain(previous: Digest, sequence: u64, epoch: u64, body: &str) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+    hasher.update(&previous.0).update(&sequence.to_le_bytes()).update(&epoch.to_le_bytes()).update(body.as_bytes());
+    hasher.finalize().into()
+}
+
+/// The hash before the first entry.
+pub(super) const ORIGIN: Digest = Digest([0; 32]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_common::id::RunId;
+    use tributary_common::time::Time;
+
+    use crate::round::Row;
+
+    /// A journal that an older version wrote is read as it stands: its text is part of the chain.
+    #[test]
+    fn the_text_of_a_body_is_pinned() {
+        let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: Digest([2; 32]) };
+        let body = Body {
+            recorded: Recorded { at: Time(5), row },
+            wall_ms: 6,
+            update: Some(Place { bytes: 8, offset: Some(0) }),
+            optimizer: None,
+        };
+        let text = serde_json::to_string(&body).unwrap();
+        let (one, two) = ("01".repeat(32), "02".repeat(32));
+        let run = "[7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7]";
+        assert_eq!(
+            text,
+            format!(
+                "{{\"at\":5,\"row\":\"RunCreated\",\"run\":{run},\"config\":\"{one}\",\"model\":\"{two}\",\
+                 \"wall_ms\":6,\"update\":{{\"bytes\":8,\"offset\":0}}}}"
+            )
+        );
+        assert_eq!(serde_json::from_str::<Body>(&text).unwrap(), body);
+        let committed = chain(ORIGIN, 0, 0, &text);
+        assert_ne!(committed, chain(ORIGIN, 1, 0, &text));
+        assert_ne!(committed, chain(ORIGIN, 0, 1, &text));
+        assert_ne!(committed, chain(committed, 0, 0, &text));
+    }
+}
