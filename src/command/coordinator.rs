@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use serde_json::Value;
 use tokio::task::JoinSet;
 use tributary_certs::{Credentials, tls};
 use tributary_client::cli::{credentials, stop};
@@ -17,7 +16,7 @@ use super::{certs, sim};
 use crate::arguments;
 use crate::exit::{self, Failure};
 use crate::file::RunFile;
-use crate::output::{Output, Summary};
+use crate::output::{Ending, Output, Summary};
 
 pub(super) fn run(arguments: &arguments::Coordinator, output: Output) -> Result<u8, Failure> {
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
@@ -86,7 +85,7 @@ async fn serve(
         .await
         .map_err(failed)?;
     let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
-    let next = next.map_or_else(Vec::new, |page| vec![format!("open {}", page.display())]);
-    shown.lock().unwrap_or_else(PoisonError::into_inner).1.print(output, &Value::Null, &next);
+    let next = next.map_or_else(Vec::new, |page| vec![("report", page.display().to_string())]);
+    shown.lock().unwrap_or_else(PoisonError::into_inner).1.print(output, &Ending { next, ..Ending::default() });
     sim::end(&ended.reason, ended.central_accuracy, file.strategy.gate)
 }

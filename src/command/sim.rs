@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
 use tributary_client::cli::stop;
 use tributary_client::trainer::{Local, Trainer};
 use tributary_common::id::RunId;
@@ -14,7 +13,7 @@ use super::run_folder::{self, Choice};
 use crate::arguments;
 use crate::exit::{self, Failure};
 use crate::file::RunFile;
-use crate::output::{Format, Output, Summary};
+use crate::output::{Ending, Format, Output, Summary};
 
 #[expect(clippy::disallowed_methods, reason = "the command is a driver: it shows people how long things took")]
 pub(super) fn now() -> Instant {
@@ -64,8 +63,8 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
     })
     .map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
-    let next = next.map_or_else(Vec::new, |page| vec![format!("open {}", page.display())]);
-    summary.print(output, &Value::Null, &next);
+    let next = next.map_or_else(Vec::new, |page| vec![("report", page.display().to_string())]);
+    summary.print(output, &Ending { next, ..Ending::default() });
     end(&ended.reason, ended.central_accuracy, file.strategy.gate)
 }
 

@@ -2,7 +2,9 @@
 
 mod progress;
 mod summary;
+mod table;
 mod units;
+mod wrap;
 
 use std::io::{IsTerminal, Write};
 
@@ -10,8 +12,10 @@ use serde_json::Value;
 use tributary_common::event::Event;
 
 pub(crate) use progress::Progress;
-pub(crate) use summary::{Summary, table};
+pub(crate) use summary::{Ending, Summary};
+pub(crate) use table::table;
 pub(crate) use units::{bytes, duration, percent};
+pub(crate) use wrap::wrap;
 
 use crate::arguments::Global;
 use crate::exit::Failure;
@@ -61,9 +65,19 @@ impl Output {
         drop(subscriber.try_init());
     }
 
+    /// Whether results go to a terminal.
+    pub(crate) fn is_read_by_people(self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
     /// A result, on standard output. A reader that went away ends the printing, not the run.
     pub(crate) fn result(self, text: &str) {
         drop(writeln!(std::io::stdout().lock(), "{text}"));
+    }
+
+    /// A result with its name before it, aligned with others.
+    pub(crate) fn fact(self, name: &str, text: &str) {
+        self.result(format!("{name:<16}{text}").trim_end());
     }
 
     /// A document, on standard output.
