@@ -10,6 +10,7 @@ use tributary_common::Digest;
 use tributary_common::id::RunId;
 use tributary_common::identity::Role;
 use tributary_coordinator::server::{Error, Limits, Run, Server};
+use tributary_coordinator::strategy::plan_text;
 
 use super::run_folder::{self, Choice};
 use super::{certs, sim};
@@ -67,7 +68,7 @@ async fn serve(
     let run = Run {
         id: begun.id,
         strategy: file.strategy.clone(),
-        plan: file.plan_text()?,
+        plan: plan_text(&file.document)?,
         config,
         model: begun.model,
         optimizer: begun.optimizer,

@@ -7,7 +7,7 @@ use tributary_client::cli::stop;
 use tributary_client::trainer::{Local, Trainer};
 use tributary_common::id::RunId;
 use tributary_coordinator::round::Reason;
-use tributary_simulation::{Population, Run, simulate};
+use tributary_simulation::{Run, simulate};
 
 use super::run_folder::{self, Choice};
 use crate::arguments;
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
         strategy: file.strategy.clone(),
         plan: Arc::clone(&file.plan),
         settings: file.sim,
-        population: Population { train: dealt.train, test: dealt.test, parts: dealt.parts },
+        population: dealt.into(),
         config,
         model: begun.model,
         optimizer: begun.optimizer,

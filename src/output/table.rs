@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle}
 
 const STYLE: TableStyle = TableStyle::new()
     .header_lines(ContentLineStyle::none())
-    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─'))
     .content_lines(ContentLineStyle::none());
 
 /// A table with right-aligned columns but for the first.
