@@ -9,8 +9,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 const AFTER_HELP: &str = "\
 Begin with `tributary demo`: ten clients learn to read digits on this machine, in seconds.
 
-Exit codes: 0 done, 1 run failed, 2 usage, 3 run file or data invalid, 4 coordinator not
-reached, 5 not authorised, 6 evaluate.gate missed, 130 stopped by a signal";
+Exit codes:
+    0  done
+    1  the run failed
+    2  wrong arguments
+    3  wrong run file, data or run folder
+    4  the coordinator cannot be reached
+    5  not authorised
+    6  below evaluate.gate
+  130  stopped by a signal";
 
 /// Federated learning over QUIC: coordinator, clients, simulator, certificates and reports in one tool.
 #[derive(Debug, Parser)]

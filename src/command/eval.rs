@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &arguments::Eval, output: Output) -> Result<u8, Fai
                 score.support.to_string(),
             ]
         });
-        output.result(&table(&["class", "precision", "recall", "F1", "examples"], rows));
+        output.result(&format!("{}\n", table(&["class", "precision", "recall", "F1", "examples"], rows)));
         let scores = counts.scores();
         output.fact("accuracy", &format!("{:.6}", scores.accuracy));
         output.fact("macro F1", &format!("{:.6}", scores.macro_f1));

@@ -20,6 +20,9 @@ pub(crate) use wrap::wrap;
 use crate::arguments::Global;
 use crate::exit::Failure;
 
+/// What errors are wrapped to on a terminal, in columns: what nearly every terminal has.
+const TERMINAL_WIDTH: usize = 80;
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -107,9 +110,17 @@ impl Output {
 
     /// What went wrong, and what to do.
     pub(crate) fn failure(self, failure: &Failure) {
-        let mut text = format!("error: {}", failure.text);
+        let lines = |first: &str, text: &str| {
+            if !self.is_terminal {
+                return format!("{first}{text}");
+            }
+            // A terminal would break words; whoever reads a log wants whole lines.
+            let lines = wrap(text, TERMINAL_WIDTH - first.len());
+            format!("{first}{}", lines.join(&format!("\n{:1$}", "", first.len())))
+        };
+        let mut text = lines("error: ", &failure.text);
         if let Some(hint) = &failure.hint {
-            text = format!("{text}\n  hint: {hint}");
+            text = format!("{text}\n{}", lines("  hint: ", hint));
         }
         drop(writeln!(std::io::stderr().lock(), "{text}"));
     }

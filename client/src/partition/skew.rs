@@ -79,10 +79,7 @@ impl fmt::Display for Skew {
         let Self { clients, rows, size_min, size_median, size_max, .. } = self;
         write!(f, "{clients} clients, {rows} rows: smallest {size_min}, median {size_median}, largest {size_max}")?;
         if let (Some(entropy), Some(distance)) = (self.entropy, self.distance) {
-            write!(
-                f,
-                "; labels of a client: entropy {entropy:.2} bits, distance to all {distance:.2} (0 alike, 1 apart)"
-            )?;
+            write!(f, "; label entropy {entropy:.2} bits, distance to all {distance:.2} (0 alike, 1 apart)")?;
         }
         Ok(())
     }
@@ -101,9 +98,7 @@ mod tests {
         assert!((skew.entropy.unwrap() - 1.0 / 3.0).abs() < 1e-12);
         assert!((skew.distance.unwrap() - 2.0 * 0.557_923_0 / 3.0).abs() < 1e-6);
         assert!(
-            skew.to_string().starts_with(
-                "3 clients, 6 rows: smallest 2, median 2, largest 2; labels of a client: entropy 0.33 bits"
-            )
+            skew.to_string().starts_with("3 clients, 6 rows: smallest 2, median 2, largest 2; label entropy 0.33 bits")
         );
     }
 
