@@ -5,9 +5,23 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// What scripts rely on, and where to begin.
+const AFTER_HELP: &str = "\
+Begin with `tributary demo`: ten clients learn to read digits on this machine, in seconds.
+
+Exit codes:
+    0  done
+    1  the run failed
+    2  wrong arguments
+    3  wrong run file, data or run folder
+    4  the coordinator cannot be reached
+    5  not authorised
+    6  below evaluate.gate
+  130  stopped by a signal";
+
 /// Federated learning over QUIC: coordinator, clients, simulator, certificates and reports in one tool.
 #[derive(Debug, Parser)]
-#[command(name = "tributary", version, disable_help_subcommand = true)]
+#[command(name = "tributary", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -15,8 +29,25 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// How this program was called: what is to be typed to call it again. `cargo run` calls it by a path.
+pub(crate) fn program() -> String {
+    let called = std::env::args().next().filter(|name| name.contains('/'));
+    called.map_or_else(|| "tributary".to_owned(), |name| quoted(&name))
+}
+
+/// `text` as one word of a shell.
+pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:,%+@".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true, conflicts_with = "json_lines")]
@@ -213,4 +244,29 @@ pub(crate) struct Eval {
 pub(crate) struct List {
     /// Only this kind: layers, rules, partitions, …
     pub(crate) kind: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    /// What is shown as the next command is pasted into a shell as it stands.
+    #[test]
+    fn words_are_quoted_where_a_shell_would_part_or_change_them() {
+        for (word, expected) in [
+            ("train.batch=32", "train.batch=32"),
+            ("a b", "'a b'"),
+            ("x=['a']", r"'x=['\''a'\'']'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use tributary_client::cli;
 use tributary_client::plan::Plan;
 use tributary_client::supply::{Dealt, Supply};
-use tributary_common::config::{Document, Error};
+use tributary_common::config::Document;
 use tributary_common::model::initial;
 use tributary_common::parameters::{Parameters, safetensors};
 use tributary_coordinator::Strategy;
-use tributary_coordinator::strategy::PLAN_SECTIONS;
 use tributary_simulation::Settings;
 
 use crate::exit::{Failure, INVALID};
@@ -58,15 +57,6 @@ impl RunFile {
                 .with_hint(Some("write data.test = { every = 5 }, or \"source\" where the source has test files")));
         }
         Ok(dealt)
-    }
-
-    /// What every client needs, as canonical text.
-    pub(crate) fn plan_text(&self) -> Result<String, Error> {
-        let mut text = self.document.canonical(PLAN_SECTIONS);
-        if let Some(item) = self.document.table().section("data")?.optional("holdout") {
-            text.push_str(&format!("data = {{\"holdout\" = {}}}\n", item.number()?));
-        }
-        Ok(text)
     }
 
     /// The model to start from: the run file's own, or drawn from the seed.

@@ -14,6 +14,9 @@ use tributary_common::model::Classes;
 use crate::Strategy;
 use crate::round::{Fate, Loss, Reason, Report, Slot};
 
+/// How a notice begins that says what a round waits for.
+pub const WAITING: &str = "waiting for";
+
 /// What was measured of one version.
 #[derive(Debug, Default)]
 struct Measured {
@@ -186,11 +189,11 @@ impl Recorder {
                     .collect()
             }
             Report::Waiting { joined, needed, lacks_evaluator } => {
-                let clients = format!("waiting for clients: {joined} of {needed} have joined");
+                let clients = format!("{WAITING} clients: {joined} of {needed} have joined");
                 let text = match (joined < needed, lacks_evaluator) {
                     (true, true) => format!("{clients}, and no evaluator"),
                     (true, false) => clients,
-                    (false, _) => "waiting for an evaluator, because evaluate.on names central".to_owned(),
+                    (false, _) => format!("{WAITING} an evaluator, because evaluate.on names central"),
                 };
                 vec![Self::notice(None, text)]
             }

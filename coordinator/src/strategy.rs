@@ -28,7 +28,19 @@ const EVALUATION_DEADLINE: Duration = Duration::from_secs(120);
 const QUORUM: f64 = 0.8;
 
 /// The sections whose canonical text travels to clients as the plan.
-pub const PLAN_SECTIONS: &[&str] = &["evaluate", "input", "model", "run", "stages", "train"];
+const PLAN_SECTIONS: &[&str] = &["evaluate", "input", "model", "run", "stages", "train"];
+
+/// What clients need of a run file, as canonical text: the plan that a coordinator sends them.
+///
+/// # Errors
+/// `data.holdout`, which travels alone of its section, is no number.
+pub fn plan_text(document: &Document) -> Result<String, Error> {
+    let mut text = document.canonical(PLAN_SECTIONS);
+    if let Some(item) = document.table().section("data")?.optional("holdout") {
+        text.push_str(&format!("data = {{\"holdout\" = {}}}\n", item.number()?));
+    }
+    Ok(text)
+}
 
 /// On whose examples versions are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

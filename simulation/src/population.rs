@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tributary_client::data::Dataset;
 use tributary_client::partition::Parts;
+use tributary_client::supply::Dealt;
 use tributary_common::id::ClientId;
 
 /// The data of all clients and of the evaluator.
@@ -15,6 +16,12 @@ pub struct Population {
     pub test: Option<Arc<Dataset>>,
     /// Which examples each client has, 4 bytes an example.
     pub parts: Arc<Parts>,
+}
+
+impl From<Dealt> for Population {
+    fn from(dealt: Dealt) -> Self {
+        Self { train: dealt.train, test: dealt.test, parts: dealt.parts }
+    }
 }
 
 impl Population {

@@ -1,22 +1,19 @@
 //! Golden runs and equality of worker counts, over the digits that are built in.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tributary_client::data::{Source, TestRows};
-use tributary_client::partition::{self, Rows};
 use tributary_client::plan::Plan;
+use tributary_client::supply::Supply;
 use tributary_client::trainer::{Local, Trainer};
 use tributary_common::config::Document;
 use tributary_common::event::{Event, RoundLine};
 use tributary_common::id::RunId;
-use tributary_common::model::initial;
-use tributary_coordinator::Strategy;
-use tributary_coordinator::optimize::Optimizer;
-use tributary_coordinator::store::{Memory, Past};
+use tributary_coordinator::store::Memory;
 
-use crate::{Population, Run, Settings, simulate};
+use crate::{Run, simulate};
 
 const GOLDEN: &str = "
 run = { name = 'golden', seed = 1, rounds = ROUNDS }
@@ -61,32 +58,13 @@ fn run(case: &Case<'_>, workers: usize) -> Vec<RoundLine> {
         .replace("QUORUM", case.quorum)
         .replace("AGGREGATE", case.aggregate);
     let document = Document::parse("golden.toml", &text).unwrap();
-    let strategy = Strategy::parse(&document).unwrap();
-    let plan = Arc::new(Plan::parse(&document).unwrap());
-    let mut root = document.table();
-    let settings = Settings::parse(root.section("sim").unwrap()).unwrap();
-    let mut data = root.section("data").unwrap();
-    let loaded = Source::parse("digits").unwrap().load(".".as_ref(), &plan.input, None).unwrap();
-    let rule = partition::parse(data.required("partition").unwrap()).unwrap();
-    let (train, test) = loaded.split(TestRows::Every(5.try_into().unwrap())).unwrap();
-    let parts = partition::deal(&*rule, &Rows::of(&train), plan.seed).unwrap();
-    let model = initial::parameters(&strategy.model, strategy.rounds.seed);
-    let mut run = Run {
-        id: RunId([0; 16]),
-        optimizer: Optimizer::new(strategy.optimizer, model.layout().count()),
-        strategy,
-        plan: Arc::clone(&plan),
-        settings,
-        population: Population { train: train.into(), test: test.map(Into::into), parts: parts.into() },
-        config: document.digest(),
-        model,
-        past: Past::default(),
-        store: Arc::new(Memory),
-        journal: None,
-    };
-    let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&plan))) as Box<dyn Trainer>).collect();
+    let plan = Plan::parse(&document).unwrap();
+    let supply = Supply::parse(document.table().section("data").unwrap(), PathBuf::new()).unwrap();
+    let dealt = supply.load(&plan.input, plan.seed).unwrap();
+    let run = Run::new(RunId([0; 16]), &document, dealt.into(), Arc::new(Memory)).unwrap();
+    let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&run.plan))) as Box<dyn Trainer>).collect();
     let mut lines = Vec::new();
-    simulate(&mut run, trainers, &AtomicBool::new(false), &|| Duration::ZERO, &mut |event| {
+    simulate(run, trainers, &AtomicBool::new(false), &|| Duration::ZERO, &mut |event| {
         if let Event::Round(line) = event {
             lines.push(line.clone());
         }

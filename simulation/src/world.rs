@@ -10,11 +10,13 @@ use tributary_client::machine::{self as client, Machine as ClientMachine};
 use tributary_client::plan::{Batch, Length, Plan, holdout};
 use tributary_client::trainer::{PIECE, Trainer};
 use tributary_common::Digest;
+use tributary_common::config::{self, Document};
 use tributary_common::event::Event as Line;
 use tributary_common::id::{ClientId, RunId, Slot, Ticket, Version};
 use tributary_common::identity::Role;
 use tributary_common::message::{Offer, Results};
 use tributary_common::metrics::Metrics;
+use tributary_common::model::initial;
 use tributary_common::parameters::Parameters;
 use tributary_common::sum::Weight;
 use tributary_common::time::Time;
@@ -72,6 +74,29 @@ pub struct Run {
     pub journal: Option<Journal>,
 }
 
+impl Run {
+    /// A new run of a run file over `population`, from the model that its seed draws. `model.from` is not read: who has
+    /// such a file sets `model` to what is in it.
+    ///
+    /// # Errors
+    /// What is wrong with the run file, where, and what to do.
+    pub fn new(
+        id: RunId,
+        document: &Document,
+        population: Population,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, config::Error> {
+        let strategy = Strategy::parse(document)?;
+        let plan = Arc::new(Plan::parse(document)?);
+        let settings = Settings::parse(document.table().section("sim")?)?;
+        let model = initial::parameters(&strategy.model, strategy.rounds.seed);
+        let optimizer = Optimizer::new(strategy.optimizer, model.layout().count());
+        let config = document.digest();
+        let past = Past::default();
+        Ok(Self { id, strategy, plan, settings, population, config, model, optimizer, past, store, journal: None })
+    }
+}
+
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Run({} {})", self.strategy.name, self.id)
@@ -95,14 +120,14 @@ pub struct Ended {
 /// # Errors
 /// The store failed.
 pub fn simulate(
-    run: &mut Run,
+    mut run: Run,
     trainers: Vec<Box<dyn Trainer>>,
     stop: &AtomicBool,
     clock: &dyn Fn() -> Duration,
     tell: &mut dyn FnMut(&Line),
 ) -> Result<Ended, Error> {
     let journal = run.journal.take();
-    let run = &*run;
+    let run = &run;
     let ended = AtomicBool::new(false);
     let stopped = || stop.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed);
     std::thread::scope(|scope| {

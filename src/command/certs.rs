@@ -7,7 +7,7 @@ use serde_json::json;
 use tributary_certs::{Authority, describe};
 use tributary_common::identity::{self, Identity};
 
-use crate::arguments::{CertsCommand, Role};
+use crate::arguments::{CertsCommand, Role, program, quoted};
 use crate::exit::{self, Failure, INVALID};
 use crate::output::{Format, Output, table};
 
@@ -43,8 +43,8 @@ pub(super) fn run(command: &CertsCommand, output: Output) -> Result<u8, Failure>
                     "authority of `{}` in {shown}; keep {shown}/root.key offline",
                     authority.federation()
                 ));
-                output
-                    .result(&format!("next            tributary certs issue {shown} hub --role coordinator --out hub"));
+                let (program, folder) = (program(), quoted(&shown.to_string()));
+                output.fact("next", &format!("{program} certs issue {folder} hub --role coordinator --out hub"));
             } else {
                 output.document(&json!({ "federation": authority.federation(), "folder": folder }));
             }

@@ -9,9 +9,9 @@ use crate::exit::{self, Failure};
 use crate::file::RunFile;
 use crate::output::{Format, Output, bytes, table};
 
-/// The partition's skew as a sentence or two.
+/// The partition's skew, a line for sizes and one for labels.
 pub(super) fn skew(dealt: &Dealt) -> String {
-    Skew::of(&dealt.parts, Rows::of(&dealt.train).labels).to_string()
+    Skew::of(&dealt.parts, Rows::of(&dealt.train).labels).to_string().replace("; ", "\n")
 }
 
 pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Failure> {
@@ -50,15 +50,16 @@ pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Fa
         ]
     });
     output.result(&table(&["layer", "kind", "leaves", "parameters"], rows));
-    output.result(&format!("model           {count} parameters, {} as {}", bytes(size), model.dtype));
-    output.result(&format!("partition       {}", skew(&dealt)));
-    output.result(&format!("digest          {} (the lists of indices)", dealt.parts.digest()));
-    output.result(&format!(
-        "a round         {cohort} of {clients} clients, {} down, {} up",
-        bytes(cohort * size),
-        bytes(cohort * size)
-    ));
-    output.result(&format!("coordinator     at most {} of memory", bytes(memory)));
-    output.result(&format!("next            tributary sim {}", arguments.run.file.display()));
+    output.result("");
+    output.fact("model", &format!("{count} parameters, {} as {}", bytes(size), model.dtype));
+    for (line, name) in skew(&dealt).lines().zip(["partition", ""]) {
+        output.fact(name, line);
+    }
+    output.fact("dealt as", &dealt.parts.digest().to_string());
+    let round = bytes(cohort * size);
+    output.fact("a round", &format!("{cohort} of {clients} clients, {round} down, {round} up, evaluation aside"));
+    output.fact("coordinator", &format!("at most {} of memory", bytes(memory)));
+    let file = arguments::quoted(&arguments.run.file.display().to_string());
+    output.fact("next", &format!("{} sim {file}", arguments::program()));
     Ok(exit::OK)
 }

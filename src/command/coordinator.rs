@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use serde_json::Value;
 use tokio::task::JoinSet;
 use tributary_certs::{Credentials, tls};
 use tributary_client::cli::{credentials, stop};
@@ -12,13 +11,14 @@ use tributary_common::id::RunId;
 use tributary_common::identity::Role;
 use tributary_coordinator::server::{Error, Limits, Run, Server};
 use tributary_coordinator::store::Durability;
+use tributary_coordinator::strategy::plan_text;
 
 use super::run_folder::{self, Choice};
 use super::{certs, sim};
 use crate::arguments;
 use crate::exit::{self, Failure};
 use crate::file::RunFile;
-use crate::output::{Output, Summary};
+use crate::output::{Ending, Output, Summary};
 
 pub(super) fn run(arguments: &arguments::Coordinator, output: Output) -> Result<u8, Failure> {
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
@@ -69,7 +69,7 @@ async fn serve(
     let run = Run {
         id: begun.id,
         strategy: file.strategy.clone(),
-        plan: file.plan_text()?,
+        plan: plan_text(&file.document)?,
         config,
         model: begun.model,
         optimizer: begun.optimizer,
@@ -88,7 +88,7 @@ async fn serve(
         .await
         .map_err(failed)?;
     let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
-    let next = next.map_or_else(Vec::new, |page| vec![format!("open {}", page.display())]);
-    shown.lock().unwrap_or_else(PoisonError::into_inner).1.print(output, &Value::Null, &next);
+    let next = next.map_or_else(Vec::new, |page| vec![("report", page.display().to_string())]);
+    shown.lock().unwrap_or_else(PoisonError::into_inner).1.print(output, &Ending { next, ..Ending::default() });
     sim::end(&ended.reason, ended.central_accuracy, file.strategy.gate)
 }

@@ -19,7 +19,7 @@ use super::{certs, client};
 use crate::arguments;
 use crate::exit::{self, Failure, RUN_FAILED};
 use crate::file::RunFile;
-use crate::output::{Output, Summary, percent, table};
+use crate::output::{Ending, Output, Summary, percent, table};
 use children::Children;
 
 /// The run file of a demo without one.
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
     let clients = dealt.parts.clients();
     let demo = Demo { folder: folder.path(), path: &path, arguments, clients, has_test: dealt.test.is_some() };
     output.say(&format!(
-        "{} clients, 1 coordinator and {} on this machine, with fresh certificates",
+        "{} clients, 1 coordinator and {} on this machine, fresh certificates",
         clients,
         if demo.has_test { "1 evaluator" } else { "no evaluator" }
     ));
@@ -70,12 +70,9 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
     }
     let done = summary.done.clone().ok_or_else(|| Failure::new(RUN_FAILED, "the coordinator ended without a word"))?;
     let compared = alone::compare(&file, &dealt, &demo.model(&done)?, summary.rounds.len() as u64)?;
-    let next = next_steps(&demo, &done);
     let more = compared.as_ref().map_or(serde_json::Value::Null, |compared| json!(compared));
-    summary.print(output, &more, &next);
-    if let Some(compared) = compared.filter(|_| output.format == crate::output::Format::Text) {
-        output.result(&compared_table(&compared));
-    }
+    let ending = Ending { more, table: compared.as_ref().map(compared_table), next: next_steps(&demo, &done) };
+    summary.print(output, &ending);
     let accuracy = summary.rounds.last().and_then(|line| line.central.as_ref()?.accuracy);
     let reason = match done.reason.as_str() {
         "rounds" => tributary_coordinator::round::Reason::Rounds,
@@ -94,22 +91,25 @@ fn compared_table(compared: &alone::Compared) -> String {
     };
     let rows = [
         row("the evaluator's examples", compared.global, compared.alone),
-        row("of them, each client's own classes", compared.global_own, compared.alone_own),
+        row("… of each client's own classes", compared.global_own, compared.alone_own),
     ];
-    let header = ["accuracy on", "together", "each client alone (mean)", "gain"];
+    let header = ["accuracy on", "together", "each client\nalone (mean)", "gain"];
     format!("{}\nalone: same initial weights, same total of local steps, nothing shared", table(&header, rows))
 }
 
-fn next_steps(demo: &Demo<'_>, done: &Done) -> Vec<String> {
-    let mut next = Vec::new();
-    if let Some(folder) = done.path.as_ref().and_then(|path| Path::new(path).parent()) {
-        next.push(format!("open {}", folder.join("report.html").display()));
-    }
-    match &demo.arguments.file {
-        Some(file) => next.push(format!("tributary sim {}   # the same models, bit for bit", file.display())),
-        None => next.push("tributary sim examples/digits.toml   # the same models, bit for bit".to_owned()),
-    }
-    next
+/// Where to look, and the simulation that commits the same models.
+fn next_steps(demo: &Demo<'_>, done: &Done) -> Vec<(&'static str, String)> {
+    let Some(folder) = done.path.as_ref().and_then(|path| Path::new(path).parent()) else { return Vec::new() };
+    // The run file without one is gone with the demo; the run's folder keeps a copy.
+    let file = demo.arguments.file.clone().unwrap_or_else(|| folder.join("run.toml"));
+    let words = [arguments::program(), "sim".to_owned(), arguments::quoted(&file.display().to_string())];
+    let sets = demo.sets().into_iter().map(|word| arguments::quoted(&word));
+    let command: Vec<_> = words.into_iter().chain(sets).collect();
+    vec![
+        ("report", folder.join("report.html").display().to_string()),
+        ("simulate", command.join(" ")),
+        ("", "commits the same models, bit for bit".to_owned()),
+    ]
 }
 
 /// What a demo needs to know of itself.

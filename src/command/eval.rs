@@ -54,20 +54,20 @@ pub(super) fn run(arguments: &arguments::Eval, output: Output) -> Result<u8, Fai
                 score.support.to_string(),
             ]
         });
-        output.result(&table(&["class", "precision", "recall", "F1", "examples"], rows));
+        output.result(&format!("{}\n", table(&["class", "precision", "recall", "F1", "examples"], rows)));
         let scores = counts.scores();
-        output.result(&format!("accuracy        {:.6}", scores.accuracy));
-        output.result(&format!("macro F1        {:.6}", scores.macro_f1));
-        output.result(&format!("Cohen's kappa   {:.6}", scores.kappa));
-        output.result(&format!("MCC             {:.6}", scores.mcc));
+        output.fact("accuracy", &format!("{:.6}", scores.accuracy));
+        output.fact("macro F1", &format!("{:.6}", scores.macro_f1));
+        output.fact("Cohen's kappa", &format!("{:.6}", scores.kappa));
+        output.fact("MCC", &format!("{:.6}", scores.mcc));
     }
     let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.6}"));
-    output.result(&format!("loss            {}", number(summary.loss)));
+    output.fact("loss", &number(summary.loss));
     if summary.rmse.is_some() {
-        output.result(&format!("RMSE            {}", number(summary.rmse)));
-        output.result(&format!("MAE             {}", number(summary.mae)));
-        output.result(&format!("R2              {}", number(summary.r2)));
+        output.fact("RMSE", &number(summary.rmse));
+        output.fact("MAE", &number(summary.mae));
+        output.fact("R2", &number(summary.r2));
     }
-    output.result(&format!("examples        {}", summary.n));
+    output.fact("examples", &summary.n.to_string());
     Ok(exit::OK)
 }

@@ -13,7 +13,10 @@ use tributary_coordinator::{aggregate, optimize, select};
 
 use crate::arguments;
 use crate::exit::{self, Failure};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, wrap};
+
+/// Where help is wrapped: behind the names, within 80 columns.
+const HELP_WIDTH: usize = 59;
 
 /// A kind of choice: its name, where it is typed, and its rows.
 struct Kind {
@@ -86,7 +89,12 @@ pub(super) fn run(arguments: &arguments::List, output: Output) -> Result<u8, Fai
         let key = if kind.key.is_empty() { String::new() } else { format!("  ({})", kind.key) };
         output.result(&format!("{}{key}", kind.name));
         for (name, help) in kind.rows {
-            output.result(format!("  {name:<18} {help}").trim_end());
+            // Whole lines for programs that look for a word in them.
+            let lines = if output.is_read_by_people() { wrap(help, HELP_WIDTH) } else { vec![help.to_owned()] };
+            output.result(format!("  {name:<18} {}", lines.first().map_or("", String::as_str)).trim_end());
+            for line in lines.iter().skip(1) {
+                output.result(&format!("{:21}{line}", ""));
+            }
         }
     }
     Ok(exit::OK)

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
 use tributary_client::cli::stop;
 use tributary_client::trainer::{Local, Trainer};
 use tributary_common::id::RunId;
 use tributary_coordinator::round::Reason;
 use tributary_coordinator::store::Durability;
-use tributary_simulation::{Population, Run, simulate};
+use tributary_simulation::{Run, simulate};
 
 use super::run_folder::{self, Choice};
 use crate::arguments;
 use crate::exit::{self, Failure};
 use crate::file::RunFile;
-use crate::output::{Format, Output, Summary};
+use crate::output::{Ending, Format, Output, Summary};
 
 #[expect(clippy::disallowed_methods, reason = "the command is a driver: it shows people how long things took")]
 pub(super) fn now() -> Instant {
@@ -45,12 +44,12 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
     let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&file.plan))) as Box<dyn Trainer>).collect();
-    let mut run = Run {
+    let run = Run {
         id: begun.id,
         strategy: file.strategy.clone(),
         plan: Arc::clone(&file.plan),
         settings: file.sim,
-        population: Population { train: dealt.train, test: dealt.test, parts: dealt.parts },
+        population: dealt.into(),
         config,
         model: begun.model,
         optimizer: begun.optimizer,
@@ -60,14 +59,14 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
     };
     let flag = stop::flag().map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     let (mut progress, mut summary) = (output.progress(), Summary::default());
-    let ended = simulate(&mut run, trainers, &flag, &|| began.elapsed(), &mut |event| {
+    let ended = simulate(run, trainers, &flag, &|| began.elapsed(), &mut |event| {
         progress.event(event);
         summary.event(event);
     })
     .map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
-    let next = next.map_or_else(Vec::new, |page| vec![format!("open {}", page.display())]);
-    summary.print(output, &Value::Null, &next);
+    let next = next.map_or_else(Vec::new, |page| vec![("report", page.display().to_string())]);
+    summary.print(output, &Ending { next, ..Ending::default() });
     end(&ended.reason, ended.central_accuracy, file.strategy.gate)
 }
 

@@ -2,7 +2,9 @@
 
 mod progress;
 mod summary;
+mod table;
 mod units;
+mod wrap;
 
 use std::io::{IsTerminal, Write};
 
@@ -10,11 +12,16 @@ use serde_json::Value;
 use tributary_common::event::Event;
 
 pub(crate) use progress::Progress;
-pub(crate) use summary::{Summary, table};
+pub(crate) use summary::{Ending, Summary};
+pub(crate) use table::table;
 pub(crate) use units::{bytes, duration, percent};
+pub(crate) use wrap::wrap;
 
 use crate::arguments::Global;
 use crate::exit::Failure;
+
+/// What errors are wrapped to on a terminal, in columns: what nearly every terminal has.
+const TERMINAL_WIDTH: usize = 80;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +68,19 @@ impl Output {
         drop(subscriber.try_init());
     }
 
+    /// Whether results go to a terminal.
+    pub(crate) fn is_read_by_people(self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
     /// A result, on standard output. A reader that went away ends the printing, not the run.
     pub(crate) fn result(self, text: &str) {
         drop(writeln!(std::io::stdout().lock(), "{text}"));
+    }
+
+    /// A result with its name before it, aligned with others.
+    pub(crate) fn fact(self, name: &str, text: &str) {
+        self.result(format!("{name:<16}{text}").trim_end());
     }
 
     /// A document, on standard output.
@@ -93,9 +110,17 @@ impl Output {
 
     /// What went wrong, and what to do.
     pub(crate) fn failure(self, failure: &Failure) {
-        let mut text = format!("error: {}", failure.text);
+        let lines = |first: &str, text: &str| {
+            if !self.is_terminal {
+                return format!("{first}{text}");
+            }
+            // A terminal would break words; whoever reads a log wants whole lines.
+            let lines = wrap(text, TERMINAL_WIDTH - first.len());
+            format!("{first}{}", lines.join(&format!("\n{:1$}", "", first.len())))
+        };
+        let mut text = lines("error: ", &failure.text);
         if let Some(hint) = &failure.hint {
-            text = format!("{text}\n  hint: {hint}");
+            text = format!("{text}\n{}", lines("  hint: ", hint));
         }
         drop(writeln!(std::io::stderr().lock(), "{text}"));
     }

@@ -1,7 +1,8 @@
 //! How far a run is: a bar on a terminal, a line a round elsewhere.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tributary_common::event::{Event, RoundLine};
+use tributary_common::event::{Event, Notice, RoundLine};
+use tributary_coordinator::record::WAITING;
 
 use super::{Format, Output, bytes, duration, percent};
 
@@ -19,7 +20,7 @@ impl Progress {
     pub(super) fn new(output: Output, has_bar: bool) -> Self {
         let bar = has_bar.then(|| {
             let bar = ProgressBar::new(0);
-            let template = "{bar:28} round {pos}/{len}  {msg}  {eta} left";
+            let template = "{bar:20} round {pos}/{len}  {wide_msg}";
             bar.set_style(ProgressStyle::with_template(template).expect("the template is well formed"));
             bar
         });
@@ -45,6 +46,11 @@ impl Progress {
                 ));
             }
             Event::Round(line) => self.round(line),
+            Event::Notice(notice) if self.is_waiting(notice) => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(notice.text.clone());
+                }
+            }
             Event::Notice(notice) => {
                 let who = notice.client.as_ref().map_or_else(String::new, |client| format!("{client}: "));
                 self.line(&format!("{who}{}", notice.text));
@@ -67,14 +73,18 @@ impl Progress {
     fn round(&mut self, line: &RoundLine) {
         self.bytes += line.bytes_down + line.bytes_up;
         self.slots = 0;
-        let message = describe(line);
+        let measured = measured(line);
         match &self.bar {
             Some(bar) => {
                 bar.set_position(line.round.0);
-                bar.set_message(format!("{} clients  {}  {message}", line.clients, bytes(self.bytes)));
+                let left = duration(bar.eta().as_secs_f64());
+                let first = measured.first().cloned().unwrap_or_default();
+                bar.set_message(format!("{left} left  {}  {first}", bytes(self.bytes)));
             }
             None => {
                 let (round, rounds, clients) = (line.round.0, self.rounds, line.clients);
+                let message =
+                    if measured.is_empty() { format!("model {}", line.model.short()) } else { measured.join(", ") };
                 self.output.say(&format!(
                     "round {round}/{rounds}: {clients} clients, {message}, {} in {}",
                     bytes(line.bytes_down + line.bytes_up),
@@ -82,6 +92,11 @@ impl Progress {
                 ));
             }
         }
+    }
+
+    /// Whether a notice says what is waited for, which a bar shows in place.
+    fn is_waiting(&self, notice: &Notice) -> bool {
+        self.bar.is_some() && notice.client.is_none() && notice.text.starts_with(WAITING)
     }
 
     fn line(&self, text: &str) {
@@ -92,10 +107,10 @@ impl Progress {
     }
 }
 
-/// The metrics that a round has, in a few words.
-fn describe(line: &RoundLine) -> String {
+/// The metrics that a round has, each in a few words, the most telling first.
+fn measured(line: &RoundLine) -> Vec<String> {
     let parts = [("central", &line.central), ("local", &line.local), ("train", &line.train)];
-    let texts: Vec<String> = parts
+    parts
         .into_iter()
         .filter_map(|(on, summary)| {
             let summary = summary.as_ref()?;
@@ -105,6 +120,5 @@ fn describe(line: &RoundLine) -> String {
                 (None, None) => None,
             }
         })
-        .collect();
-    if texts.is_empty() { format!("model {}", line.model.short()) } else { texts.join(", ") }
+        .collect()
 }

@@ -1,14 +1,15 @@
 //! The end of a run: a table of rounds, the best and the last metrics, classes, bytes, and what to do next.
 
-use comfy_table::presets::UTF8_BORDERS_ONLY;
-use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 use tributary_common::event::{ClassLine, Done, Event, RoundLine};
 
-use super::{Format, Output, bytes, duration, percent};
+use super::{Format, Output, bytes, duration, percent, table};
 
 /// Rounds shown; of longer runs some in between are left out.
 const ROUNDS_SHOWN: usize = 12;
+
+/// With more classes than these their table is left out.
+const CLASSES_SHOWN: usize = 40;
 
 /// What is remembered of a run for its end.
 #[derive(Debug, Default)]
@@ -19,17 +20,15 @@ pub(crate) struct Summary {
     parameters: u64,
 }
 
-/// A table with right-aligned numbers.
-pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_BORDERS_ONLY).set_header(header.to_vec());
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table.to_string()
+/// What a command adds to the end of its run.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    /// In the JSON document.
+    pub(crate) more: Value,
+    /// Below the run's own tables.
+    pub(crate) table: Option<String>,
+    /// Last: where to look and what to type, each with its name.
+    pub(crate) next: Vec<(&'static str, String)>,
 }
 
 impl Summary {
@@ -54,94 +53,176 @@ impl Summary {
         (sum(|line| line.bytes_down), sum(|line| line.bytes_up))
     }
 
-    fn best(&self) -> Option<&RoundLine> {
-        let accuracy = |line: &&RoundLine| main_accuracy(line).unwrap_or(f64::NEG_INFINITY);
-        self.rounds
-            .iter()
-            .filter(|line| main_accuracy(line).is_some())
-            .max_by(|a, b| accuracy(a).total_cmp(&accuracy(b)))
+    /// The earliest of the best rounds.
+    fn best(&self) -> Option<(&RoundLine, f64)> {
+        let measured = self.rounds.iter().filter_map(|line| Some((line, main_accuracy(line)?)));
+        measured.reduce(|best, next| if next.1 > best.1 { next } else { best })
     }
 
-    /// Prints the end of the run in the wanted format. `next` are commands to try.
-    pub(crate) fn print(&self, output: Output, more: &Value, next: &[String]) {
+    /// Prints the end of the run in the wanted format.
+    pub(crate) fn print(&self, output: Output, ending: &Ending) {
         match output.format {
             Format::JsonLines => {}
             Format::Json => output.document(&json!({
                 "rounds": self.rounds,
                 "per_class": self.classes,
                 "done": self.done,
-                "more": more,
+                "more": ending.more,
             })),
-            Format::Text => self.print_text(output, next),
+            Format::Text => self.print_text(output, ending),
         }
     }
 
-    fn print_text(&self, output: Output, next: &[String]) {
-        if !self.rounds.is_empty() {
-            output.result(&self.rounds_table());
+    fn print_text(&self, output: Output, ending: &Ending) {
+        let rounds = (!self.rounds.is_empty()).then(|| self.rounds_table());
+        let classes = (!self.classes.is_empty() && self.classes.len() <= CLASSES_SHOWN).then(|| self.classes_table());
+        for table in [rounds, classes, ending.table.clone()].into_iter().flatten() {
+            output.result(&format!("{table}\n"));
         }
-        if !self.classes.is_empty() && self.classes.len() <= 40 {
-            let rows = self.classes.iter().map(|class| {
-                let number = |value: f64| format!("{value:.3}");
-                vec![
-                    class.class.clone(),
-                    number(class.precision),
-                    number(class.recall),
-                    number(class.f1),
-                    class.support.to_string(),
-                ]
-            });
-            output.result(&table(&["class", "precision", "recall", "F1", "examples"], rows));
-        }
-        if let Some(best) = self.best() {
-            let accuracy = main_accuracy(best).map_or_else(String::new, percent);
-            output.result(&format!("best accuracy   {accuracy} in round {}", best.round));
+        if let Some((best, accuracy)) = self.best() {
+            output.fact("best accuracy", &format!("{} in round {}", percent(accuracy), best.round));
         }
         let (down, up) = self.traffic();
-        output.result(&format!("bytes           {} to clients, {} from clients", bytes(down), bytes(up)));
+        output.fact("bytes", &format!("{} to clients, {} from clients", bytes(down), bytes(up)));
         if let Some(done) = &self.done {
-            output.result(&format!(
-                "time            {} for {} rounds ({})",
-                duration(done.seconds),
-                done.rounds,
-                done.reason
-            ));
-            output.result(&format!("model           {} (norm {:.6})", done.model, done.norm));
+            output.fact("end", &end(done));
+            output.fact("model", &done.model.to_string());
+            output.fact("norm", &format!("{:.6}", done.norm));
             if let Some(path) = &done.path {
-                output.result(&format!("file            {path}"));
+                output.fact("file", path);
             }
         }
-        for command in next {
-            output.result(&format!("next            {command}"));
+        for (name, text) in &ending.next {
+            output.fact(name, text);
         }
     }
 
-    fn rounds_table(&self) -> String {
-        let n = self.rounds.len();
-        let shown = |index: usize| {
-            n <= ROUNDS_SHOWN
-                || index == n - 1
-                || index * (ROUNDS_SHOWN - 1) / (n - 1) != (index.wrapping_sub(1)).min(n) * (ROUNDS_SHOWN - 1) / (n - 1)
-        };
-        let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
-        let rows = self.rounds.iter().enumerate().filter(|(index, _)| shown(*index)).map(|(_, line)| {
-            let loss = [&line.train, &line.central, &line.local].into_iter().flatten().find_map(|summary| summary.loss);
-            vec![
-                line.round.to_string(),
-                line.clients.to_string(),
-                number(loss),
-                number(line.central.as_ref().and_then(|summary| summary.accuracy)),
-                number(line.local.as_ref().and_then(|summary| summary.accuracy)),
-                bytes(line.bytes_down + line.bytes_up),
-                duration(line.seconds),
-                line.model.short(),
-            ]
+    fn classes_table(&self) -> String {
+        let rows = self.classes.iter().map(|class| {
+            let number = |value: f64| format!("{value:.3}");
+            let (precision, recall, f1) = (number(class.precision), number(class.recall), number(class.f1));
+            vec![class.class.clone(), precision, recall, f1, class.support.to_string()]
         });
-        table(&["round", "clients", "loss", "central accuracy", "local accuracy", "bytes", "time", "model"], rows)
+        table(&["class", "precision", "recall", "F1", "examples"], rows)
+    }
+
+    /// Columns that no round has anything for are left out.
+    fn rounds_table(&self) -> String {
+        type Cell = fn(&RoundLine) -> Option<String>;
+        let columns: [(&str, Cell); 10] = [
+            ("round", |line| Some(line.round.to_string())),
+            ("clients", |line| Some(line.clients.to_string())),
+            ("train\nloss", |line| number(line.train.as_ref()?.loss)),
+            ("central\nloss", |line| number(line.central.as_ref()?.loss)),
+            ("central\naccuracy", |line| number(line.central.as_ref()?.accuracy)),
+            ("local\nloss", |line| {
+                let is_shown_alone = line.train.is_none() && line.central.is_none();
+                number(line.local.as_ref().filter(|_| is_shown_alone)?.loss)
+            }),
+            ("local\naccuracy", |line| number(line.local.as_ref()?.accuracy)),
+            ("bytes", |line| Some(bytes(line.bytes_down + line.bytes_up))),
+            ("time", |line| Some(duration(line.seconds))),
+            ("model", |line| Some(line.model.short())),
+        ];
+        let lines = self.rounds_shown();
+        let shown: Vec<_> = columns.iter().filter(|(_, cell)| lines.iter().any(|line| cell(line).is_some())).collect();
+        let header: Vec<_> = shown.iter().map(|(name, _)| *name).collect();
+        let blank = || "–".to_owned();
+        table(
+            &header,
+            lines.iter().map(|line| shown.iter().map(|(_, cell)| cell(line).unwrap_or_else(blank)).collect()),
+        )
+    }
+
+    /// The first and the last round and some in between, evenly.
+    fn rounds_shown(&self) -> Vec<&RoundLine> {
+        let n = self.rounds.len();
+        let place = |index: usize| index * (ROUNDS_SHOWN - 1) / (n - 1).max(1);
+        let is_shown = |index: usize| n <= ROUNDS_SHOWN || index == 0 || place(index) != place(index - 1);
+        self.rounds.iter().enumerate().filter(|(index, _)| is_shown(*index)).map(|(_, line)| line).collect()
+    }
+}
+
+fn number(value: Option<f64>) -> Option<String> {
+    value.map(|value| format!("{value:.4}"))
+}
+
+/// How a run ended, in a few words.
+fn end(done: &Done) -> String {
+    let rounds = format!("{} rounds in {}", done.rounds, duration(done.seconds));
+    match done.reason.as_str() {
+        "rounds" => format!("all {rounds}"),
+        "stop_at" => format!("run.stop_at reached after {rounds}"),
+        "suspended" => format!("stopped after {rounds}; it can go on"),
+        other => format!("{other} after {rounds}"),
     }
 }
 
 /// The accuracy by which rounds are compared.
 fn main_accuracy(line: &RoundLine) -> Option<f64> {
     [&line.central, &line.local, &line.train].into_iter().flatten().find_map(|summary| summary.accuracy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_common::Digest;
+    use tributary_common::id::{Round, Version};
+
+    fn line(round: u64, accuracy: Option<f64>) -> RoundLine {
+        let summary = accuracy.map(|accuracy| {
+            let text = format!(r#"{{"loss":0.5,"accuracy":{accuracy},"n":9}}"#);
+            serde_json::from_str(&text).unwrap()
+        });
+        RoundLine {
+            round: Round(round),
+            attempt: 0,
+            version: Version(round),
+            clients: 10,
+            weight: 100,
+            seconds: 0.5,
+            bytes_down: 1000,
+            bytes_up: 1000,
+            model: Digest([7; 32]),
+            train: None,
+            local: summary,
+            central: None,
+        }
+    }
+
+    fn summary(accuracies: impl IntoIterator<Item = Option<f64>>) -> Summary {
+        let rounds = (1..).zip(accuracies).map(|(round, accuracy)| line(round, accuracy)).collect();
+        Summary { rounds, ..Summary::default() }
+    }
+
+    #[test]
+    fn of_equally_good_rounds_the_earliest_is_the_best() {
+        let found = summary([Some(0.5), Some(0.9), Some(0.9), None]);
+        assert_eq!(found.best().map(|(line, _)| line.round), Some(Round(2)));
+        assert!(summary([None]).best().is_none());
+    }
+
+    #[test]
+    fn long_runs_show_their_ends_and_what_was_not_measured_has_no_column() {
+        for n in [1, 2, 12, 13, 40, 1000] {
+            let found = summary(vec![Some(0.5); n]);
+            let shown = found.rounds_shown();
+            assert_eq!(shown.len(), n.min(ROUNDS_SHOWN), "{n}");
+            assert_eq!((shown[0].round, shown.last().unwrap().round.0), (Round(1), n as u64));
+        }
+        let table = summary([Some(0.5), None]).rounds_table();
+        assert!(table.contains("accuracy") && table.contains('–') && !table.contains("central"), "{table}");
+        assert!(!summary([None]).rounds_table().contains("accuracy"));
+    }
+
+    /// Wider ones break in the terminal that most people have.
+    #[test]
+    fn the_usual_table_fits_80_columns() {
+        let mut found = summary([Some(0.5)]);
+        found.rounds[0].central = found.rounds[0].local;
+        found.rounds[0].round = Round(1000);
+        for line in found.rounds_table().lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
 }

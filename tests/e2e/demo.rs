@@ -30,7 +30,8 @@ fn demo_ends_above_what_every_client_reaches_alone_and_leaves_its_report() {
 fn demo_tells_its_end_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let said = run(tributary(folder.path()).args(["demo", "--set", "run.rounds=3"])).ends_well();
-    for part in ["central accuracy", "precision", "best accuracy", "to clients", "time", "report.html", "next", "alone"]
+    for part in
+        ["accuracy", "precision", "best accuracy", "to clients", "rounds in", "report.html", "tributary sim", "alone"]
     {
         assert!(said.out.contains(part), "`{part}` is not said:\n{}", said.out);
     }

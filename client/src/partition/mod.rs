@@ -266,7 +266,7 @@ mod tests {
             ("kind = 'dirichlet', clients = 3", "`partition.alpha` is missing"),
             ("kind = 'dirichlet', clients = 3, alpha = 0", "`partition.alpha` must be"),
             ("kind = 'shards', clients = 3, assign = 'strid'", "did you mean `stride`?"),
-            ("kind = 'quantity', clients = 3, bta = 1", "`partition.beta` is missing"),
+            ("kind = 'quantity', clients = 3, bta = 1", "did you mean `beta`?"),
             ("kind = 'iid', clients = 3, alpha = 1", "unknown key `alpha`"),
         ] {
             let error = rule(text).unwrap_err();

@@ -79,10 +79,7 @@ impl fmt::Display for Skew {
         let Self { clients, rows, size_min, size_median, size_max, .. } = self;
         write!(f, "{clients} clients, {rows} rows: smallest {size_min}, median {size_median}, largest {size_max}")?;
         if let (Some(entropy), Some(distance)) = (self.entropy, self.distance) {
-            write!(
-                f,
-                "; label entropy {entropy:.2} bits, distance to the overall labels {distance:.2} (0 = alike, 1 = apart)"
-            )?;
+            write!(f, "; label entropy {entropy:.2} bits, distance to all {distance:.2} (0 alike, 1 apart)")?;
         }
         Ok(())
     }

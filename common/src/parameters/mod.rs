@@ -54,6 +54,23 @@ impl Parameters {
         Self { layout, bytes }
     }
 
+    /// Parameters of `values` in packed order, each rounded once to its tensor's type: what [`Parameters::values`] yields.
+    ///
+    /// # Panics
+    /// If there are fewer values or more than the layout's.
+    #[must_use]
+    pub fn of_values(layout: Arc<Layout>, values: impl IntoIterator<Item = f64>) -> Self {
+        let mut buffer = AlignedBuffer::zeroed(layout.bytes());
+        let mut values = values.into_iter();
+        for tensor in layout.tensors() {
+            for chunk in buffer.as_mut()[tensor.range()].chunks_exact_mut(tensor.dtype.size()) {
+                tensor.dtype.write(values.next().expect("as many values as the layout's are given"), chunk);
+            }
+        }
+        assert!(values.next().is_none(), "no more values than the layout's are given");
+        Self { layout, bytes: buffer.into_bytes() }
+    }
+
     /// The layout.
     #[must_use]
     pub const fn layout(&self) -> &Arc<Layout> {
@@ -136,6 +153,14 @@ mod tests {
         let mut bytes = vec![0; 32];
         bytes[31] = 1;
         assert_ne!(zeros.digest(), Parameters::new(layout(), bytes.into()).unwrap().digest());
+    }
+
+    #[test]
+    fn values_come_back_in_packed_order() {
+        let layout = Layout::new([("a", Dtype::F64, vec![2]), ("b", Dtype::F32, vec![2])]).unwrap();
+        let values = [0.1, -2.0, 3.0, 0.5];
+        let parameters = Parameters::of_values(layout, values);
+        assert_eq!(parameters.values().map(f64::to_bits).collect::<Vec<_>>(), values.map(f64::to_bits));
     }
 
     #[test]

@@ -18,8 +18,10 @@ use quinn::Endpoint;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tributary_common::config::{self, Document};
 use tributary_common::event::Event;
 use tributary_common::id::RunId;
+use tributary_common::model::initial;
 use tributary_common::net;
 use tributary_common::parameters::Parameters;
 
@@ -29,6 +31,7 @@ pub use limits::Limits;
 use crate::Strategy;
 use crate::optimize::Optimizer;
 use crate::store::{Journal, Past, Store};
+use crate::strategy::plan_text;
 use driver::Driver;
 use session::Shared;
 
@@ -78,6 +81,21 @@ pub struct Run {
     pub store: Arc<dyn Store>,
     /// Where rows and updates are kept; without one they are safe as soon as they are there, and gone with the process.
     pub journal: Option<Journal>,
+}
+
+impl Run {
+    /// A new run of a run file, from the model that its seed draws. `model.from` is not read: who has such a file sets
+    /// `model` to what is in it.
+    ///
+    /// # Errors
+    /// What is wrong with the run file, where, and what to do.
+    pub fn new(id: RunId, document: &Document, store: Arc<dyn Store>) -> Result<Self, config::Error> {
+        let strategy = Strategy::parse(document)?;
+        let model = initial::parameters(&strategy.model, strategy.rounds.seed);
+        let optimizer = Optimizer::new(strategy.optimizer, model.layout().count());
+        let (plan, config) = (plan_text(document)?, document.digest());
+        Ok(Self { id, strategy, plan, config, model, optimizer, past: Past::default(), store, journal: None })
+    }
 }
 
 impl std::fmt::Debug for Run {

@@ -9,7 +9,7 @@ use tributary_client::plan::holdout;
 use tributary_client::supply::Dealt;
 use tributary_client::trainer::{Examples, Local, Task, Trainer, Unwatched};
 use tributary_common::id::{ClientId, Round};
-use tributary_common::parameters::{AlignedBuffer, Parameters};
+use tributary_common::parameters::Parameters;
 
 use crate::exit::{Failure, RUN_FAILED};
 use crate::file::RunFile;
@@ -80,7 +80,8 @@ fn one_client(
         let examples = Examples { dataset: &dealt.train, indices: &split.train };
         let task = Task { round: Round(round), client: &name, model: &model, examples };
         let trained = trainer.train(&task, &mut Unwatched).map_err(failed)?;
-        model = sum(&model, &trained.update);
+        let moved = model.values().zip(trained.update.values()).map(|(weight, change)| weight + change);
+        model = Parameters::of_values(Arc::clone(model.layout()), moved);
     }
     let classes = dealt.train.classes().unwrap_or_default();
     let own: BTreeSet<u32> = split.train.iter().filter_map(|row| classes.get(*row as usize).copied()).collect();
@@ -91,16 +92,4 @@ fn one_client(
         Ok::<_, Failure>(metrics.accuracy().unwrap_or_default())
     };
     Ok([accuracy(global, &all)?, accuracy(&model, &all)?, accuracy(global, &of_own)?, accuracy(&model, &of_own)?])
-}
-
-fn sum(model: &Parameters, update: &Parameters) -> Parameters {
-    let mut buffer = AlignedBuffer::zeroed(model.layout().bytes());
-    for tensor in model.layout().tensors() {
-        let (dtype, size) = (tensor.dtype, tensor.dtype.size());
-        let terms = model.tensor(tensor).chunks_exact(size).zip(update.tensor(tensor).chunks_exact(size));
-        for (out, (a, b)) in buffer.as_mut()[tensor.range()].chunks_exact_mut(size).zip(terms) {
-            dtype.write(dtype.read(a) + dtype.read(b), out);
-        }
-    }
-    Parameters::new(Arc::clone(model.layout()), buffer.into_bytes()).expect("the buffer was made for the layout")
 }
