@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Client(tributary_client::cli::Arguments),
     /// Make and look at the federation's certificates
     Certs(Certs),
+    /// Load a coordinator with many clients in one process, before trusting a deployment
+    Load(Load),
     /// Write the report of a run as one HTML page
     Report(Report),
     /// Measure a saved model
@@ -165,6 +167,54 @@ pub(crate) struct Coordinator {
     /// Write the address to this file once it is known
     #[arg(long, hide = true)]
     pub(crate) address_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// Folder of the authority that the coordinator trusts; the clients' identities are made for this load
+    #[arg(long)]
+    pub(crate) authority: PathBuf,
+    /// The coordinator's address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) coordinator: String,
+    /// Clients
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) clients: u64,
+    /// End after so many seconds; by default with the run
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<f64>,
+    /// Seconds that a client takes for an update
+    #[arg(long, default_value_t = 0.0, value_name = "SECONDS", value_parser = pause)]
+    pub(crate) think: f64,
+    /// Probability that a client leaves for a while when work comes
+    #[arg(long, default_value_t = 0.0, value_name = "PROBABILITY", value_parser = probability)]
+    pub(crate) churn: f64,
+    /// Probability that a client loses its connection and its work soon after work came
+    #[arg(long, default_value_t = 0.0, value_name = "PROBABILITY", value_parser = probability)]
+    pub(crate) cut: f64,
+    /// Seed of churn and cuts
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Process id of the coordinator, if it is on this machine: its peak memory is told
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+}
+
+fn number_in(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, String> {
+    let number = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if range.contains(&number) { Ok(number) } else { Err(format!("must be from {} to {}", range.start(), range.end())) }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    number_in(text, 0.001..=86_400.0)
+}
+
+fn pause(text: &str) -> Result<f64, String> {
+    number_in(text, 0.0..=3600.0)
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    number_in(text, 0.0..=1.0)
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod coordinator;
 mod demo;
 mod eval;
 mod list;
+mod load;
 mod report;
 mod run_folder;
 mod sim;
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<u8, Failure>
         Command::Report(report) => report::run(report, output),
         Command::Eval(eval) => eval::run(eval, output),
         Command::List(list) => list::run(list, output),
+        Command::Load(load) => load::run(load, output),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "tributary", &mut text);

@@ -1,0 +1,198 @@
+//! What clients saw, counted.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tributary_client::agent::Status;
+use tributary_common::id::Ticket;
+
+use crate::output::{bytes, duration};
+
+/// Latencies that are kept; of a longer load the first ones.
+const LATENCIES_MAX: usize = 4_000_000;
+
+/// Different reasons that are counted apart.
+const REASONS_MAX: usize = 20;
+
+/// Counts of one load.
+#[derive(Debug)]
+pub(super) struct Tally {
+    began: Instant,
+    seconds: f64,
+    joined: u64,
+    lost: u64,
+    left: u64,
+    cut: u64,
+    updates: u64,
+    /// Updates by training round; the highest is how far the run came.
+    rounds: u64,
+    /// In microseconds, from the end of training to the receipt.
+    latencies: Vec<u32>,
+    /// Work that ended without an update that counts, by reason.
+    dropped: BTreeMap<String, u64>,
+    failures: u64,
+    failure: Option<String>,
+    /// The coordinator's resident memory at its highest, in bytes.
+    peak: Option<u64>,
+}
+
+impl Tally {
+    pub(super) const fn new(began: Instant) -> Self {
+        Self {
+            began,
+            seconds: 0.0,
+            joined: 0,
+            lost: 0,
+            left: 0,
+            cut: 0,
+            updates: 0,
+            rounds: 0,
+            latencies: Vec::new(),
+            dropped: BTreeMap::new(),
+            failures: 0,
+            failure: None,
+            peak: None,
+        }
+    }
+
+    /// Ends the counting; `peak` is the coordinator's memory at its highest, in bytes.
+    pub(super) fn end(&mut self, now: Instant, peak: Option<u64>) {
+        self.peak = peak;
+        self.seconds = now.duration_since(self.began).as_secs_f64();
+        self.latencies.sort_unstable();
+    }
+
+    pub(super) const fn left(&mut self) {
+        self.left += 1;
+    }
+
+    pub(super) const fn cut(&mut self) {
+        self.cut += 1;
+    }
+
+    pub(super) fn failed(&mut self, reason: &str) {
+        self.failures += 1;
+        self.failure = Some(reason.to_owned());
+    }
+
+    /// How many clients ended early, and why the last one did.
+    pub(super) fn failure(&self) -> Option<(u64, &str)> {
+        self.failure.as_deref().map(|reason| (self.failures, reason))
+    }
+
+    /// Counts what a client was told; `waited` is how long an acknowledged update was on its way.
+    pub(super) fn status(&mut self, status: &Status, waited: Option<Duration>) {
+        match status {
+            Status::Joined { .. } => self.joined += 1,
+            Status::Retrying { .. } => self.lost += 1,
+            Status::Acknowledged { ticket, .. } => {
+                self.updates += 1;
+                if let Ticket::Train { round, .. } = ticket {
+                    self.rounds = self.rounds.max(round.0);
+                }
+                if let Some(waited) = waited.filter(|_| self.latencies.len() < LATENCIES_MAX) {
+                    self.latencies.push(u32::try_from(waited.as_micros()).unwrap_or(u32::MAX));
+                }
+            }
+            Status::Dropped { reason, .. } => {
+                let known = self.dropped.len() < REASONS_MAX || self.dropped.contains_key(reason);
+                let reason = if known { reason.as_str() } else { "other reasons" };
+                *self.dropped.entry(reason.to_owned()).or_default() += 1;
+            }
+            Status::Finished(_)
+            | Status::Progress { .. }
+            | Status::Suspended
+            | Status::Unfit { .. }
+            | Status::Working { .. } => {}
+        }
+    }
+
+    fn updates_per_second(&self) -> f64 {
+        self.updates as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
+    /// The latency that `percent` of the updates do not exceed, in seconds (nearest rank).
+    fn quantile(&self, percent: usize) -> Option<f64> {
+        let rank = (self.latencies.len() * percent).div_ceil(100).checked_sub(1)?;
+        self.latencies.get(rank).map(|micros| f64::from(*micros) / 1e6)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let milliseconds = |percent| self.quantile(percent).map(|seconds| seconds * 1e3);
+        json!({
+            "seconds": self.seconds,
+            "joined": self.joined,
+            "connections_lost": self.lost,
+            "left": self.left,
+            "cut": self.cut,
+            "rounds": self.rounds,
+            "updates": self.updates,
+            "updates_per_second": self.updates_per_second(),
+            "latency_ms": { "p50": milliseconds(50), "p95": milliseconds(95), "p99": milliseconds(99) },
+            "dropped": self.dropped,
+            "failed": self.failures,
+            "coordinator_peak_bytes": self.peak,
+        })
+    }
+
+    pub(super) fn to_lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![
+            ("time", duration(self.seconds)),
+            (
+                "connections",
+                format!("{} joined, {} lost, {} left, {} cut", self.joined, self.lost, self.left, self.cut),
+            ),
+            ("rounds", self.rounds.to_string()),
+            ("updates", format!("{} acknowledged, {:.0} a second", self.updates, self.updates_per_second())),
+        ];
+        if let (Some(p50), Some(p95), Some(p99)) = (self.quantile(50), self.quantile(95), self.quantile(99)) {
+            lines.push(("latency", format!("p50 {}, p95 {}, p99 {}", duration(p50), duration(p95), duration(p99))));
+        }
+        lines.extend(self.dropped.iter().map(|(reason, count)| ("dropped", format!("{count}: {reason}"))));
+        if let Some(peak) = self.peak {
+            lines.push(("coordinator", format!("at most {} of memory", bytes(peak))));
+        }
+        lines
+    }
+}
+
+/// The peak resident memory of a process of this machine, in bytes, where the system tells it.
+pub(super) fn peak_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_common::Digest;
+    use tributary_common::id::{Attempt, Round};
+
+    #[test]
+    fn latencies_are_ranked_and_reasons_counted() {
+        let mut tally = Tally::new(crate::command::sim::now());
+        let ticket = Ticket::Train { round: Round(7), attempt: Attempt(0) };
+        for ms in (1..=100).rev() {
+            let status = Status::Acknowledged { ticket, digest: Digest([0; 32]) };
+            tally.status(&status, Some(Duration::from_millis(ms)));
+        }
+        for reason in ["late", "late", "norm"] {
+            tally.status(&Status::Dropped { ticket, reason: reason.to_owned() }, None);
+        }
+        tally.end(crate::command::sim::now(), None);
+        let json = tally.to_json();
+        assert_eq!((json["latency_ms"]["p50"].as_f64(), json["latency_ms"]["p99"].as_f64()), (Some(50.0), Some(99.0)));
+        assert_eq!((json["rounds"].as_u64(), json["updates"].as_u64()), (Some(7), Some(100)));
+        assert_eq!(json["dropped"], json!({ "late": 2, "norm": 1 }));
+    }
+
+    #[test]
+    fn nothing_measured_is_no_latency_and_memory_is_that_of_the_process() {
+        let tally = Tally::new(crate::command::sim::now());
+        assert_eq!(tally.quantile(50), None);
+        assert!(peak_memory(std::process::id()).is_none_or(|bytes| bytes > 1 << 20));
+        assert_eq!(peak_memory(u32::MAX), None);
+    }
+}
