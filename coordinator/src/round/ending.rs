@@ -39,6 +39,7 @@ impl Machine {
             | Event::Evaluated { .. }
             | Event::Left { .. }
             | Event::Progress { .. }
+            | Event::Revoked { .. }
             | Event::StopAsked
             | Event::StoreFailed { .. }
             | Event::TargetReached

@@ -62,6 +62,12 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The certificate with which a client was here was taken back: its connection is closed, and nothing more of it is
+    /// taken until it comes with another.
+    Revoked {
+        /// Whose.
+        client: ClientId,
+    },
     /// An update is here, whole and checked.
     Staged {
         /// Whose.

@@ -152,6 +152,7 @@ impl Machine {
             Event::Joined { client, role, holding } => self.joined(now, client, role, holding, effects),
             Event::Left { client } => self.left(now, &client),
             Event::Refused { client, ticket, reason } => self.refused(now, client, ticket, reason, effects),
+            Event::Revoked { client } => self.revoked(now, &client, effects),
             Event::Staged { client, ticket, weight, digest } => {
                 self.staged(now, client, ticket, weight, digest, effects);
             }

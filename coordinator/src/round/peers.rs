@@ -72,6 +72,24 @@ impl Machine {
         }
     }
 
+    /// A client that must not be here: nobody waits for its work, and what was accepted of it before stays counted.
+    pub(super) fn revoked(&mut self, now: Time, client: &ClientId, effects: &mut Vec<Effect>) {
+        let reason = "its certificate was revoked";
+        self.roster.leave(client);
+        let cancel = |ticket| Effect::Cancel { client: client.clone(), ticket, reason: reason.to_owned() };
+        for measuring in &mut self.measuring {
+            if measuring.awaited.remove(client) {
+                effects.push(cancel(measuring.ticket()));
+            }
+        }
+        if let Phase::Collecting(round) = &mut self.phase
+            && let Some(index) = round.open_index(client)
+        {
+            round.set(index, Slot::Lost(Loss::Refused(reason.to_owned())), now);
+            effects.extend(round.is_open.then(|| cancel(round.ticket)));
+        }
+    }
+
     /// Any sign of work: the `Accept` before it may have been lost.
     pub(super) fn works(&mut self, now: Time, client: &ClientId, ticket: Ticket) {
         self.set_open_slot(now, client, ticket, Slot::Training);

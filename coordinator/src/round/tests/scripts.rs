@@ -163,7 +163,8 @@ impl World {
                     }
                 }
             }
-            (90..96, _) => {
+            (90, _) => self.step(Event::Revoked { client }),
+            (91..96, _) => {
                 self.now = match self.machine.wake_at().filter(|_| self.stream.below(8) == 0) {
                     Some(at) => at,
                     None => self.now + Duration::from_millis(self.stream.below(400)),

@@ -364,6 +364,27 @@ fn a_receipt_lost_with_the_connection_is_said_again_after_the_commit() {
     story.check(staged(0, t), &[receipt]);
 }
 
+/// What goes wrong without it: a round waits until its deadline for somebody who will not be let in again, or takes back
+/// what it has acknowledged.
+#[test]
+fn nobody_waits_for_a_revoked_client_and_what_it_gave_before_stays_counted() {
+    let t = ticket(1, 0);
+    let reason = "its certificate was revoked".to_owned();
+    let revoked = |index| Event::Revoked { client: client(index) };
+    let mut story = open(1, 1);
+    story.step(staged(1, t));
+    // The row of the one is under way, the other has given nothing.
+    story.check(revoked(1), &[]);
+    story.check(revoked(0), &[Effect::Cancel { client: client(0), ticket: t, reason }]);
+    story.check(staged(0, t), &[Effect::Discard { client: client(0), ticket: t, reason: "the slot is lost".into() }]);
+    let effects = story.step(Event::Appended { sequence: 2 });
+    assert_eq!(effects[..2], fold_and_receipt(1, t));
+    assert_eq!(effects[3..], [Effect::Append { sequence: 3, row: Row::RoundClosing { ticket: t } }]);
+    // With another certificate it is a client like any other.
+    story.check(joined(0), &[]);
+    assert!(story.machine.roster().holds(&client(0)) && !story.machine.roster().holds(&client(1)));
+}
+
 #[test]
 fn a_staged_update_counts_although_its_row_is_durable_only_after_the_deadline() {
     let mut story = open(1, 1);

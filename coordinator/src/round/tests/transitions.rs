@@ -61,6 +61,7 @@ fn events(last_row: u64) -> Vec<(&'static str, Event)> {
         ("Left", Event::Left { client: client.clone() }),
         ("Progress", Event::Progress { client: client.clone(), ticket }),
         ("Refused", Event::Refused { client: client.clone(), ticket, reason: reason() }),
+        ("Revoked", Event::Revoked { client: client.clone() }),
         ("Staged", Event::Staged { client: client.clone(), ticket, weight: 1, digest }),
         ("Staged, other", Event::Staged { client: client.clone(), ticket, weight: 1, digest: Digest([9; 32]) }),
         ("StopAsked", Event::StopAsked),
