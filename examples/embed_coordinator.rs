@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_certs::{Authority, Credentials, tls};
+use tributary_certs::{Authority, Credentials, RevocationFile, tls};
 use tributary_client::agent::{self, Settings};
 use tributary_client::crew::{Crew, Held};
 use tributary_client::data::Source;
@@ -94,7 +94,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut run = Run::new(RunId(*b"example of halve"), &document, Arc::new(store))?;
     run.journal = Some(journal);
     let hub = issue(Role::Coordinator, "hub".parse()?)?;
-    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), tls::server_config(&hub)?, Limits::default())?;
+    let revoked = RevocationFile::open(&folder.path().join("authority/revoked.crl"), &[hub.root().clone()])?;
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), &hub, revoked, Limits::default())?;
     let address = server.address()?.to_string();
     println!("{} listens on {address}", hub.identity());
 

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_certs::{Authority, tls};
+use tributary_certs::{Authority, RevocationFile, tls};
 use tributary_client::agent::{self, Settings};
 use tributary_client::crew::{Crew, Held};
 use tributary_client::data::{Dataset, Features, Labels};
@@ -155,7 +155,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let run = Run::new(RunId(*b"example of ridge"), &Document::parse("RUN", RUN)?, Arc::new(Memory))?;
     let hub = issue(Role::Coordinator, &"hub".parse()?)?;
-    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), tls::server_config(&hub)?, Limits::default())?;
+    let revoked = RevocationFile::open(&folder.path().join("revoked.crl"), &[hub.root().clone()])?;
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), &hub, revoked, Limits::default())?;
     let address = server.address()?;
     println!("the coordinator listens on {address}");
 

@@ -249,6 +249,16 @@ pub(crate) enum CertsCommand {
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3650))]
         days: u64,
     },
+    /// Take back every certificate of a member
+    Revoke {
+        /// Folder of the authority
+        authority: PathBuf,
+        /// Name of the member
+        name: String,
+        /// Identity folder of a coordinator on this machine, which gets the new list
+        #[arg(long, value_name = "DIR")]
+        to: Vec<PathBuf>,
+    },
     /// Show certificates
     Show {
         /// A PEM file, an identity folder or an authority's folder

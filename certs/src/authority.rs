@@ -1,18 +1,19 @@
 //! The federation's authority: a root that is used once, and an issuing authority under it that signs leaves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType,
-    SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tributary_common::id::is_name;
 use tributary_common::identity::{Identity, Role};
 
+use crate::ledger::{Entry, Ledger};
+use crate::serial::Serial;
 use crate::{Credentials, Error, files, tls};
 
 /// Certificates are valid from this long before their issue, because clocks differ.
@@ -21,14 +22,12 @@ pub const BACKDATED: Duration = Duration::from_secs(5 * 60);
 /// How long root and issuing authority are valid: ten years.
 pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Length of serial numbers: RFC 5280, section 4.1.2.2, allows 20 bytes and CA/B rules ask for at least 64 random bits.
-const SERIAL_BYTES: usize = 16;
-
 /// The files of an authority's folder.
 const FILES: [&str; 4] = ["root.crt", "root.key", "issuing.crt", "issuing.key"];
 
 /// The federation's authority, opened for issuing.
 pub struct Authority {
+    folder: PathBuf,
     federation: String,
     expires: SystemTime,
     root_pem: String,
@@ -42,17 +41,8 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-fn not_issued(error: impl std::fmt::Display) -> Error {
+pub(crate) fn not_issued(error: impl std::fmt::Display) -> Error {
     Error::NotIssued(error.to_string())
-}
-
-/// A random serial number: positive, always of the same length, and never the same for a key that is certified again.
-fn serial_number() -> Result<SerialNumber, Error> {
-    let mut bytes = [0; SERIAL_BYTES];
-    let random = tls::provider().secure_random;
-    random.fill(&mut bytes).map_err(|_| not_issued("the system gave no random bytes"))?;
-    bytes[0] = (bytes[0] & 0x7f) | 0x40;
-    Ok(SerialNumber::from_slice(&bytes))
 }
 
 fn authority_params(
@@ -70,7 +60,7 @@ fn authority_params(
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + AUTHORITY_VALIDITY).into();
-    params.serial_number = Some(serial_number()?);
+    params.serial_number = Some(Serial::random()?.to_rcgen());
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }
@@ -118,7 +108,8 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_pem(&issuing_pem, key).map_err(|error| broken(error.to_string()))?;
         let root_pem = files::read(&root_file)?;
-        Ok(Self { federation: said.federation, expires: said.expires, root_pem, issuing_pem, issuer })
+        let folder = folder.to_owned();
+        Ok(Self { folder, federation: said.federation, expires: said.expires, root_pem, issuing_pem, issuer })
     }
 
     /// The federation whose members it certifies.
@@ -133,11 +124,27 @@ impl Authority {
         &self.root_pem
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn issuing_pem(&self) -> &str {
+        &self.issuing_pem
+    }
+
+    pub(crate) const fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        Ledger::new(&self.folder)
+    }
+
     /// Issues a certificate with a fresh key, valid from a little before `now` until `validity` after it.
     ///
     /// # Errors
-    /// The identity is of another federation, the certificate would outlive the authority, or the authority's own files
-    /// do not fit together.
+    /// The identity is of another federation, the certificate would outlive the authority, the authority's own files do
+    /// not fit together, or its folder cannot be written.
     pub fn issue(&self, identity: &Identity, validity: Duration, now: SystemTime) -> Result<Credentials, Error> {
         let key = KeyPair::generate_for(&PKCS_ED25519).map_err(not_issued)?;
         let chain = self.sign(identity, validity, now, &key)?;
@@ -160,7 +167,8 @@ impl Authority {
         self.sign(identity, validity, now, &request.public_key)
     }
 
-    /// The chain for a key: a new leaf and the issuing authority, judged once as a peer would judge it.
+    /// The chain for a key: a new leaf and the issuing authority, judged once as a peer would judge it, and written into the
+    /// ledger before it leaves.
     fn sign(
         &self,
         identity: &Identity,
@@ -168,11 +176,17 @@ impl Authority {
         now: SystemTime,
         key: &impl PublicKeyData,
     ) -> Result<String, Error> {
-        let params = self.leaf_params(identity, validity, now)?;
+        let lock = files::lock(&self.folder)?;
+        let serial = Serial::random()?;
+        let mut params = self.leaf_params(identity, validity, now)?;
+        params.serial_number = Some(serial.to_rcgen());
         let leaf = params.signed_by(key, &self.issuer).map_err(not_issued)?;
         let issuing = CertificateDer::from_pem_slice(self.issuing_pem.as_bytes()).map_err(not_issued)?;
         let root = CertificateDer::from_pem_slice(self.root_pem.as_bytes()).map_err(not_issued)?;
         tls::check(identity, &[leaf.der().clone(), issuing], &root, now)?;
+        let entry = Entry { serial, expires: now + validity, identity: identity.clone() };
+        self.ledger().append(&entry, now)?;
+        drop(lock);
         Ok(format!("{}{}", leaf.pem(), self.issuing_pem))
     }
 
@@ -201,7 +215,6 @@ impl Authority {
         }];
         params.not_before = (now - BACKDATED).into();
         params.not_after = expires.into();
-        params.serial_number = Some(serial_number()?);
         params.use_authority_key_identifier_extension = true;
         Ok(params)
     }
@@ -339,7 +352,7 @@ mod tests {
             assert!(!leaf.extended_key_usage().unwrap().unwrap().value.server_auth);
             assert_eq!(leaf.subject().iter_common_name().next().unwrap().as_str().unwrap(), "a");
             assert!(serials.insert(leaf.raw_serial().to_vec()), "a serial number stands twice");
-            assert_eq!(leaf.raw_serial().len(), SERIAL_BYTES);
+            assert_eq!(leaf.raw_serial().len(), 16);
         }
     }
 

@@ -114,6 +114,12 @@ impl Credentials {
         &self.chain
     }
 
+    /// The certificates that are sent, in PEM.
+    #[must_use]
+    pub fn chain_pem(&self) -> &str {
+        &self.pem[0]
+    }
+
     /// The root that is trusted.
     #[must_use]
     pub const fn root(&self) -> &CertificateDer<'static> {

@@ -49,6 +49,17 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// Nothing of this member can be taken back.
+    #[error("could not revoke `{name}`: {why}")]
+    NotRevoked {
+        /// The name that was given.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// Somebody put an older list in the place of a newer one.
+    #[error("could not use the list of revoked certificates `{}`: it is older than the one in use", .0.display())]
+    OlderList(PathBuf),
     /// Names that cannot stand in a certificate.
     #[error("could not issue a certificate: {0}")]
     NotIssued(String),
@@ -70,6 +81,10 @@ impl Error {
                 "make an authority with `tributary certs init`, identities with `tributary certs issue`".to_owned(),
             ),
             Self::Refused { hint, .. } => Some((*hint).to_owned()),
+            Self::NotRevoked { .. } => {
+                Some("look at the names in the file `issued` of the authority's folder".to_owned())
+            }
+            Self::OlderList(_) => Some("copy `revoked.crl` from the authority's folder again".to_owned()),
             Self::Broken { .. } | Self::Io { .. } | Self::NoIdentity(_) | Self::NotIssued(_) | Self::Tls(_) => None,
         }
     }

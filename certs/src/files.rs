@@ -10,6 +10,9 @@ use crate::Error;
 /// The largest key or certificate file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// Held while a folder is changed.
+const LOCK: &str = "lock";
+
 /// Permission bits of private keys: nobody but the owner.
 const KEY_MODE: u32 = 0o600;
 
@@ -33,6 +36,46 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
 }
 
+/// Puts `text` in the place of what `path` holds: readers see the old file or the new one, never a part.
+pub(crate) fn replace_public(path: &Path, text: &str) -> Result<(), Error> {
+    replace(path, text, CERTIFICATE_MODE)
+}
+
+/// As [`replace_public`], for files that only their owner may read.
+pub(crate) fn replace_private(path: &Path, text: &str) -> Result<(), Error> {
+    replace(path, text, KEY_MODE)
+}
+
+fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+    let io = |source| Error::Io { file: path.to_owned(), source };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    // What a crash left behind is nobody's.
+    match fs::remove_file(beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
+        Ok(()) | Err(_) => {}
+    }
+    write(beside, text, mode)?;
+    fs::rename(beside, path).map_err(io)?;
+    sync_folder_of(path)
+}
+
+/// Makes a new name in a folder survive a power cut.
+pub(crate) fn sync_folder_of(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    open(folder)?.sync_all().map_err(|source| Error::Io { file: folder.to_owned(), source })
+}
+
+/// Holds off every other process that changes this folder, until the file is dropped.
+pub(crate) fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join(LOCK);
+    let io = |source| Error::Io { file: path.clone(), source };
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(KEY_MODE).open(&path).map_err(io)?;
+    file.lock().map_err(io)?;
+    Ok(file)
+}
+
 pub(crate) fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::Io { file: path.to_owned(), source })
 }
@@ -51,23 +94,36 @@ pub(crate) fn read_key(path: &Path) -> Result<String, Error> {
     if mode & 0o077 != 0 {
         return Err(Error::KeyIsReadable { file: path.to_owned(), mode });
     }
-    read_open(&file, path)
+    read_open(&file, path, FILE_BYTES_MAX)
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    read_open(&open(path)?, path)
+    read_up_to(path, FILE_BYTES_MAX)
+}
+
+/// Reads a text file of at most `bytes_max` bytes.
+pub(crate) fn read_up_to(path: &Path, bytes_max: u64) -> Result<String, Error> {
+    read_open(&open(path)?, path, bytes_max)
+}
+
+/// As [`read_up_to`]; nothing where there is no file.
+pub(crate) fn read_if_there(path: &Path, bytes_max: u64) -> Result<Option<String>, Error> {
+    match read_up_to(path, bytes_max) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 fn open(path: &Path) -> Result<File, Error> {
     File::open(path).map_err(|source| Error::Io { file: path.to_owned(), source })
 }
 
-fn read_open(file: &File, path: &Path) -> Result<String, Error> {
+fn read_open(file: &File, path: &Path, bytes_max: u64) -> Result<String, Error> {
     let io = |source| Error::Io { file: path.to_owned(), source };
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(io)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        let why = format!("it is larger than {FILE_BYTES_MAX} bytes");
+    file.take(bytes_max + 1).read_to_string(&mut text).map_err(io)?;
+    if text.len() as u64 > bytes_max {
+        let why = format!("it is larger than {bytes_max} bytes");
         return Err(Error::Broken { file: path.to_owned(), why });
     }
     Ok(text)

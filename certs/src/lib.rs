@@ -9,10 +9,15 @@ mod describe;
 mod error;
 mod expiry;
 mod files;
+mod ledger;
 pub mod peer;
+pub mod revocation;
+mod serial;
 pub mod tls;
 
 pub use authority::Authority;
 pub use credentials::Credentials;
 pub use describe::{Description, describe};
 pub use error::Error;
+pub use revocation::{RevocationFile, Revocations};
+pub use serial::Serial;

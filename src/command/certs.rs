@@ -1,10 +1,10 @@
 //! `tributary certs`: the federation's authority.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use tributary_certs::{Authority, describe};
+use tributary_certs::{Authority, describe, revocation};
 use tributary_common::identity::{self, Identity};
 
 use crate::arguments::{CertsCommand, Role, program, quoted};
@@ -59,6 +59,7 @@ pub(super) fn run(command: &CertsCommand, output: Output) -> Result<u8, Failure>
                 output.document(&json!({ "identity": credentials.to_string(), "folder": out }));
             }
         }
+        CertsCommand::Revoke { authority, name, to } => revoke(authority, name, to, output)?,
         CertsCommand::Show { path } => show(path, output)?,
     }
     Ok(exit::OK)
@@ -76,6 +77,33 @@ pub(super) fn issue(
     let identity = Identity { federation: authority.federation().to_owned(), role, name };
     authority.issue(&identity, validity, now()).and_then(|credentials| credentials.save(out)).map_err(invalid)?;
     Ok(identity)
+}
+
+/// Takes back a member's certificates and hands the new list to the coordinators that are at hand.
+fn revoke(authority: &Path, name: &str, to: &[PathBuf], output: Output) -> Result<(), Failure> {
+    let name = name.parse().map_err(|error| Failure::new(INVALID, error))?;
+    let authority = Authority::open(authority).map_err(invalid)?;
+    let revoked = authority.revoke(&name, now()).map_err(invalid)?;
+    to.iter().try_for_each(|identity| revocation::install(&revoked.file, identity)).map_err(invalid)?;
+    if output.format != Format::Text {
+        output.document(&json!({ "name": name, "certificates": revoked.certificates, "file": revoked.file }));
+        return Ok(());
+    }
+    output.result(&format!(
+        "{} certificate(s) of `{name}` revoked in {}",
+        revoked.certificates,
+        revoked.file.display()
+    ));
+    if to.is_empty() {
+        output.result(&format!(
+            "next            copy {} into the coordinator's identity folder; it is in use within two seconds",
+            revoked.file.display()
+        ));
+    }
+    if revoked.roles.contains(&identity::Role::Coordinator) {
+        output.say("clients read no list: they trust this coordinator until its certificate expires");
+    }
+    Ok(())
 }
 
 fn show(path: &Path, output: Output) -> Result<(), Failure> {

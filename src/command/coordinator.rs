@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tokio::task::JoinSet;
-use tributary_certs::{Credentials, tls};
+use tributary_certs::{Credentials, RevocationFile, revocation};
 use tributary_client::cli::{credentials, stop};
 use tributary_common::Digest;
 use tributary_common::id::RunId;
@@ -45,9 +45,10 @@ async fn serve(
             .with_hint(Some("another process may use the port; choose one with --listen, or port 0 for any")),
         other => Failure::new(exit::RUN_FAILED, other),
     };
-    let tls = tls::server_config(credentials)?;
+    let revoked = arguments.identity.join(revocation::FILE);
+    let revoked = RevocationFile::open(&revoked, &[credentials.root().clone()])?;
     // The port is taken before anything is written: a second coordinator leaves no folder behind.
-    let server = Server::bind(arguments.listen, tls, Limits::default()).map_err(failed)?;
+    let server = Server::bind(arguments.listen, credentials, revoked, Limits::default()).map_err(failed)?;
     let address = server.address().map_err(failed)?;
     let choice = match (&arguments.out, arguments.resume) {
         (Some(path), true) => Choice::Resume(path),

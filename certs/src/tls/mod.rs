@@ -17,7 +17,7 @@ use tributary_common::identity::{Identity, Role};
 
 pub use refusal::refusal;
 
-use crate::{Credentials, Error};
+use crate::{Credentials, Error, Revocations};
 use verify::{CoordinatorVerifier, MemberVerifier};
 
 /// The application protocol: name and version of what is spoken.
@@ -29,6 +29,10 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 fn tls(error: impl std::fmt::Display) -> Error {
     Error::Tls(error.to_string())
+}
+
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
+    provider().secure_random.fill(bytes).map_err(|_| Error::NotIssued("the system gave no random bytes".to_owned()))
 }
 
 pub(crate) fn roots(root: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, Error> {
@@ -58,7 +62,7 @@ pub(crate) fn check(
     let verdict = match identity.role {
         Role::Coordinator => CoordinatorVerifier::new(roots(root)?, provider(), federation).verify(leaf, above, now),
         Role::Client | Role::Evaluator => {
-            MemberVerifier::new(roots(root)?, provider(), federation)?.verify(leaf, above, now)
+            MemberVerifier::new(roots(root)?, provider(), federation, Arc::default())?.verify(leaf, above, now)
         }
     };
     verdict.map_err(|error| {
@@ -72,13 +76,14 @@ pub(crate) fn check(
     })
 }
 
-/// The coordinator's side: clients and evaluators of its own federation come in.
+/// The coordinator's side: clients and evaluators of its own federation come in, but for those whose certificates
+/// `revocations` holds at that moment.
 ///
 /// # Errors
 /// The credentials are not consistent.
-pub fn server_config(credentials: &Credentials) -> Result<ServerConfig, Error> {
+pub fn server_config(credentials: &Credentials, revocations: Arc<Revocations>) -> Result<ServerConfig, Error> {
     let federation = credentials.identity().federation.clone();
-    let verifier = MemberVerifier::new(roots(credentials.root())?, provider(), federation)?;
+    let verifier = MemberVerifier::new(roots(credentials.root())?, provider(), federation, revocations)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?

@@ -15,7 +15,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tributary_common::identity::Role;
 
-use crate::{Error, peer};
+use crate::{Error, Revocations, Serial, peer};
 
 /// Why a certificate of a trusted authority is not let in.
 ///
@@ -63,11 +63,12 @@ fn chain_error(error: TlsError) -> TlsError {
     }
 }
 
-/// Lets clients and evaluators of one federation in.
+/// Lets clients and evaluators of one federation in whose certificates nobody took back.
 #[derive(Debug)]
 pub(super) struct MemberVerifier {
     chain: Arc<dyn ClientCertVerifier>,
     federation: String,
+    revocations: Arc<Revocations>,
 }
 
 impl MemberVerifier {
@@ -75,11 +76,12 @@ impl MemberVerifier {
         roots: Arc<RootCertStore>,
         provider: Arc<CryptoProvider>,
         federation: String,
+        revocations: Arc<Revocations>,
     ) -> Result<Self, Error> {
         let chain = WebPkiClientVerifier::builder_with_provider(roots, provider)
             .build()
             .map_err(|error| Error::Tls(error.to_string()))?;
-        Ok(Self { chain, federation })
+        Ok(Self { chain, federation, revocations })
     }
 
     pub(super) fn verify(
@@ -89,7 +91,10 @@ impl MemberVerifier {
         now: UnixTime,
     ) -> Result<(), TlsError> {
         self.chain.verify_client_cert(leaf, above, now).map_err(chain_error)?;
-        check(leaf, &self.federation, &[Role::Client, Role::Evaluator])
+        check(leaf, &self.federation, &[Role::Client, Role::Evaluator])?;
+        // Asked of every handshake anew, so that a list that has come since counts.
+        let serial = Serial::of(leaf).map_err(|error| denied(error.to_string()))?;
+        if self.revocations.holds(&serial) { Err(CertificateError::Revoked.into()) } else { Ok(()) }
     }
 }
 

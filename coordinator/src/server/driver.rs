@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tributary_certs::Serial;
 use tributary_common::Digest;
 use tributary_common::event::Event as Line;
 use tributary_common::id::{ClientId, Slot as SlotId, Ticket, Version};
@@ -20,7 +21,8 @@ use tributary_common::time::Time;
 use super::fold::{self, Order};
 use super::limits::Limits;
 use super::models::Models;
-use super::session::{Admission, ConnectionId, Handle, Input};
+use super::revocation::Revoked;
+use super::session::{Admission, ConnectionId, Handle, Input, REVOKED};
 use super::spool::Spool;
 use super::writer::{self, Safe};
 use super::{Error, Run};
@@ -61,6 +63,7 @@ pub(super) struct Driver {
     strategy: Strategy,
     limits: Limits,
     inputs: mpsc::Receiver<Input>,
+    revoked: Revoked,
     fold: fold::Thread,
     /// None: rows are safe as soon as they are there.
     journal: Option<writer::Thread>,
@@ -104,6 +107,7 @@ impl Driver {
         mut run: Run,
         models: Models,
         inputs: mpsc::Receiver<Input>,
+        revoked: Revoked,
         limits: Limits,
         tell: impl FnMut(&Line) + Send + Sync + 'static,
     ) -> Result<Self, Error> {
@@ -136,6 +140,7 @@ impl Driver {
             strategy: run.strategy,
             limits,
             inputs,
+            revoked,
             fold,
             journal,
             members: BTreeMap::new(),
@@ -240,6 +245,9 @@ impl Driver {
             Input::Admit { client, put, answer } => self.admit(client, &put, answer),
             Input::Fetched { bytes } => self.recorder.sent(bytes),
             Input::Gone { client, connection } => self.gone(client, connection),
+            Input::Hello { handle, .. } if self.is_revoked(&handle.serial) => {
+                handle.close(close_code::NOT_ALLOWED, REVOKED);
+            }
             Input::Hello { identity, hello, handle } => {
                 let member = Member { role: identity.role, holding: hello.holding, is_ready: false, handle };
                 member.handle.say(ToClient::Welcome(self.welcome.clone()));
@@ -247,18 +255,33 @@ impl Driver {
                     old.handle.close(close_code::REPLACED, "a newer connection of the same identity");
                 }
             }
+            Input::Notice { text } => drop(self.publish(&Recorder::notice(None, text))),
             Input::Refused { client, ticket, reason } => {
                 self.events.push_back(Event::Refused { client, ticket, reason });
             }
-            Input::Report { client, ticket, results } => self.measured(client, ticket, &results),
+            // What was on its way when the list changed comes too late, whatever it is.
+            Input::Report { serial, .. } if self.is_revoked(&serial) => {}
+            Input::Report { client, ticket, results, .. } => self.measured(client, ticket, &results),
             Input::Said { client, connection, message } => self.said(client, connection, message),
-            Input::Staged { client, put, spool } => self.staged(client, &put, spool),
+            Input::Staged { client, serial, put, .. } if self.is_revoked(&serial) => {
+                self.events.push_back(Event::Refused { client, ticket: put.ticket, reason: REVOKED.to_owned() });
+            }
+            Input::Staged { client, put, spool, .. } => self.staged(client, &put, spool),
         }
     }
 
+    fn is_revoked(&self, serial: &Serial) -> bool {
+        self.revoked.borrow().holds(serial)
+    }
+
     fn gone(&mut self, client: ClientId, connection: ConnectionId) {
-        if self.members.get(&client).is_some_and(|member| member.handle.id() == connection) {
-            self.members.remove(&client);
+        let Some(member) = self.members.get(&client).filter(|member| member.handle.id() == connection) else { return };
+        let is_revoked = self.is_revoked(&member.handle.serial);
+        self.members.remove(&client);
+        if is_revoked {
+            drop(self.publish(&Recorder::notice(Some(client.clone()), format!("sent away: {REVOKED}"))));
+            self.events.push_back(Event::Revoked { client });
+        } else {
             self.events.push_back(Event::Left { client });
         }
     }

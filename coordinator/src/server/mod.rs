@@ -5,6 +5,7 @@ mod driver;
 mod fold;
 mod limits;
 mod models;
+mod revocation;
 mod role;
 mod session;
 mod spool;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Endpoint;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tributary_certs::{Credentials, RevocationFile, tls};
 use tributary_common::config::{self, Document};
 use tributary_common::event::Event;
 use tributary_common::id::RunId;
@@ -53,6 +55,9 @@ pub enum Error {
         /// Why.
         source: net::Error,
     },
+    /// The coordinator's own credentials do not work.
+    #[error(transparent)]
+    Credentials(#[from] tributary_certs::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
@@ -108,18 +113,25 @@ impl std::fmt::Debug for Run {
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
+    revoked: RevocationFile,
     limits: Limits,
 }
 
 impl Server {
-    /// Listens on `address`; port 0 is any free one.
+    /// Listens on `address`; port 0 is any free one. Who stands in `revoked` stays out, and goes when the file changes.
     ///
     /// # Errors
-    /// The port is in use, or the TLS configuration is not usable.
-    pub fn bind(address: SocketAddr, tls: rustls::ServerConfig, limits: Limits) -> Result<Self, Error> {
+    /// The port is in use, or the credentials are not usable.
+    pub fn bind(
+        address: SocketAddr,
+        credentials: &Credentials,
+        revoked: RevocationFile,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let tls = tls::server_config(credentials, revoked.revocations())?;
         let endpoint =
             net::server_endpoint(address, tls, limits.windows).map_err(|source| Error::Listen { address, source })?;
-        Ok(Self { endpoint, limits })
+        Ok(Self { endpoint, revoked, limits })
     }
 
     /// Where it listens.
@@ -142,8 +154,12 @@ impl Server {
     ) -> Result<Ended, Error> {
         let (inbox, inputs) = mpsc::channel(INBOX);
         let models = models::Models::new(&run.model);
+        let (changed, list) = watch::channel(self.revoked.revocations());
+        let mut watcher = JoinSet::new();
+        watcher.spawn(revocation::watch(self.revoked, changed, inbox.clone()));
         let shared = Arc::new(Shared {
             inputs: inbox,
+            revoked: list.clone(),
             models: models.watch(),
             layout: Arc::clone(run.model.layout()),
             stages: run.strategy.stages.clone(),
@@ -153,7 +169,7 @@ impl Server {
         });
         let closing = CancellationToken::new();
         let mut driver = JoinSet::new();
-        driver.spawn(Driver::start(run, models, inputs, self.limits, tell)?.run(stop));
+        driver.spawn(Driver::start(run, models, inputs, list, self.limits, tell)?.run(stop));
         let accepting = accept(self.endpoint.clone(), shared, closing.clone());
         tokio::pin!(accepting);
         let ended = tokio::select! {

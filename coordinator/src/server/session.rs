@@ -8,7 +8,7 @@ use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_certs::tls;
+use tributary_certs::{Serial, tls};
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket};
 use tributary_common::identity::{Identity, Role};
@@ -20,6 +20,7 @@ use tributary_common::sum;
 
 use super::limits::Limits;
 use super::models::Served;
+use super::revocation::Revoked;
 use super::role;
 use super::spool::{Spool, Spools};
 
@@ -38,10 +39,11 @@ pub(super) enum Input {
     Fetched { bytes: u64 },
     Gone { client: ClientId, connection: ConnectionId },
     Hello { identity: Identity, hello: Hello, handle: Handle },
+    Notice { text: String },
     Refused { client: ClientId, ticket: Ticket, reason: String },
-    Report { client: ClientId, ticket: Ticket, results: Box<Results> },
+    Report { client: ClientId, serial: Serial, ticket: Ticket, results: Box<Results> },
     Said { client: ClientId, connection: ConnectionId, message: ToCoordinator },
-    Staged { client: ClientId, put: Box<Put>, spool: Spool },
+    Staged { client: ClientId, serial: Serial, put: Box<Put>, spool: Spool },
 }
 
 /// Whether an update may come.
@@ -56,6 +58,8 @@ pub(super) enum Admission {
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) connection: Connection,
+    /// Of the certificate with which the peer came.
+    pub(super) serial: Serial,
     pub(super) outbox: mpsc::Sender<ToClient>,
 }
 
@@ -102,6 +106,7 @@ impl Uploads {
 /// What all sessions share.
 pub(super) struct Shared {
     pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) revoked: Revoked,
     pub(super) models: watch::Receiver<Served>,
     pub(super) layout: Arc<Layout>,
     pub(super) stages: Pipeline,
@@ -149,37 +154,51 @@ fn handshake_failed(error: &quinn::ConnectionError) -> Ended {
 async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) -> Result<(), Ended> {
     let handshake = async {
         let connection = incoming.await.map_err(|error| handshake_failed(&error))?;
-        let identity = identity(&connection)?;
+        let (identity, serial) = peer(&connection)?;
         let (send, recv) = connection.accept_bi().await.map_err(|error| error.to_string())?;
         let mut reader = FrameReader::new(recv);
         match reader.next().await.map_err(|error| error.to_string())? {
-            Some(ToCoordinator::Hello(hello)) => Ok((connection, identity, hello, send, reader)),
+            Some(ToCoordinator::Hello(hello)) => Ok((connection, identity, serial, hello, send, reader)),
             _ => Err(Ended::Session(format!("{identity} did not begin with hello"))),
         }
     };
     let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
-    let (connection, identity, hello, send, reader) = joined.map_err(|_| "handshake took too long".to_owned())??;
+    let (connection, identity, serial, hello, send, reader) =
+        joined.map_err(|_| "handshake took too long".to_owned())??;
     let (outbox, messages) = mpsc::channel(OUTBOX);
-    let handle = Handle { connection: connection.clone(), outbox };
+    let handle = Handle { connection: connection.clone(), serial: serial.clone(), outbox };
     let (client, id) = (identity.name.clone(), handle.id());
     let role = identity.role;
     tell(&shared, Input::Hello { identity, hello, handle }).await?;
-    let session =
-        Session { client: client.clone(), role, id, connection: connection.clone(), shared: Arc::clone(&shared) };
+    let session = Session {
+        client: client.clone(),
+        serial: serial.clone(),
+        role,
+        id,
+        connection: connection.clone(),
+        shared: Arc::clone(&shared),
+    };
     let result = session.run(send, reader, messages, closing).await;
     if let Err(reason) = &result {
-        connection.close(close_code::PROTOCOL, reason.as_bytes());
+        let is_revoked = shared.revoked.borrow().holds(&serial);
+        let code = if is_revoked { close_code::NOT_ALLOWED } else { close_code::PROTOCOL };
+        connection.close(code, reason.as_bytes());
     }
     tell(&shared, Input::Gone { client, connection: id }).await?;
     Ok(result?)
 }
 
-fn identity(connection: &Connection) -> Result<Identity, String> {
+/// What a closed connection, a log line and a client's operator read.
+pub(super) const REVOKED: &str = "the certificate was revoked";
+
+fn peer(connection: &Connection) -> Result<(Identity, Serial), String> {
     let certificates = connection
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok())
         .ok_or_else(|| "no certificate".to_owned())?;
-    tributary_certs::peer::identity(&certificates).map_err(|error| error.to_string())
+    let identity = tributary_certs::peer::identity(&certificates).map_err(|error| error.to_string())?;
+    let serial = Serial::of(&certificates[0]).map_err(|error| error.to_string())?;
+    Ok((identity, serial))
 }
 
 async fn tell(shared: &Shared, input: Input) -> Ending {
@@ -189,6 +208,7 @@ async fn tell(shared: &Shared, input: Input) -> Ending {
 #[derive(Clone)]
 struct Session {
     client: ClientId,
+    serial: Serial,
     role: Role,
     id: ConnectionId,
     connection: Connection,
@@ -223,6 +243,7 @@ impl Session {
             }
             Err("the client ended its control stream".to_owned())
         });
+        let mut revoked = self.shared.revoked.clone();
         loop {
             tokio::select! {
                 biased;
@@ -230,15 +251,23 @@ impl Session {
                     drop(tokio::time::timeout(LAST_WORDS, writer.join_next()).await);
                     return Ok(());
                 }
+                // When the bell is gone, so is the server: `closing` says so.
+                Ok(()) = revoked.changed() => self.belongs()?,
                 Some(ended) = writer.join_next() => return ended.map_err(|error| error.to_string())?,
                 Some(ended) = tasks.join_next() => ended.map_err(|error| error.to_string())??,
                 stream = connection.accept_bi() => {
                     let (send, recv) = stream.map_err(|error| error.to_string())?;
+                    self.belongs()?;
                     let session = self.clone();
                     tasks.spawn(async move { session.request(send, recv).await });
                 }
             }
         }
+    }
+
+    /// Asked whenever the list changes and for every new stream: the handshake was long ago.
+    fn belongs(&self) -> Ending {
+        if self.shared.revoked.borrow().holds(&self.serial) { Err(REVOKED.to_owned()) } else { Ok(()) }
     }
 
     async fn said(&self, message: ToCoordinator) -> Ending {
@@ -261,8 +290,8 @@ impl Session {
             Request::Get { digest, from } => self.get(&mut send, digest, from).await,
             Request::Put(put) => self.put(&mut send, &mut recv, put).await,
             Request::Report { ticket, results } => {
-                let client = self.client.clone();
-                tell(&self.shared, Input::Report { client, ticket, results }).await?;
+                let (client, serial) = (self.client.clone(), self.serial.clone());
+                tell(&self.shared, Input::Report { client, serial, ticket, results }).await?;
                 answer(&mut send, &Answer::Permit { from: 0 }).await
             }
         };
@@ -300,7 +329,10 @@ impl Session {
                 drop(permit);
                 let client = self.client.clone();
                 match received {
-                    Ok(spool) => drop(tell(&self.shared, Input::Staged { client, put, spool }).await),
+                    Ok(spool) => {
+                        let serial = self.serial.clone();
+                        drop(tell(&self.shared, Input::Staged { client, serial, put, spool }).await);
+                    }
                     Err(Fault::Update(reason)) => {
                         let reason = short_text(reason);
                         drop(recv.stop(close_code::PROTOCOL));

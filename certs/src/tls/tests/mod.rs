@@ -2,6 +2,7 @@
 
 mod forge;
 mod old_versions;
+mod revoked;
 mod strangers;
 
 use std::sync::Arc;
@@ -36,7 +37,7 @@ impl TimeProvider for Stopped {
 }
 
 fn server(credentials: &Credentials) -> ServerConfig {
-    let mut config = server_config(credentials).unwrap();
+    let mut config = server_config(credentials, Arc::default()).unwrap();
     config.time_provider = Arc::new(Stopped(now()));
     config
 }

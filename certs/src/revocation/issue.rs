@@ -1,0 +1,232 @@
+//! The authority's side: takes back what it issued to a member.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+use rustls_pki_types::CertificateRevocationListDer;
+use rustls_pki_types::pem::PemObject;
+use tributary_common::id::ClientId;
+use tributary_common::identity::Role;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use super::file::{BYTES_MAX, FILE};
+use crate::authority::{AUTHORITY_VALIDITY, Authority, not_issued};
+use crate::serial::Serial;
+use crate::{Error, files};
+
+/// What was taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Certificates that were valid until now.
+    pub certificates: usize,
+    /// The roles that they had.
+    pub roles: Vec<Role>,
+    /// The list, to be given to every coordinator.
+    pub file: PathBuf,
+}
+
+impl Authority {
+    /// Takes back every certificate of the member `name` that is still valid at `now`: adds them to the list `revoked.crl`
+    /// in the authority's folder. A certificate that is issued to the same name later is not concerned.
+    ///
+    /// # Errors
+    /// There is no such certificate, or the folder cannot be read or written.
+    pub fn revoke(&self, name: &ClientId, now: SystemTime) -> Result<Revoked, Error> {
+        let lock = files::lock(self.folder())?;
+        let path = self.folder().join(FILE);
+        let broken = |why: String| Error::Broken { file: path.clone(), why };
+        let (number, mut revoked) = match files::read_if_there(&path, BYTES_MAX)? {
+            Some(text) => entries(&text).map_err(broken)?,
+            None => (0, Vec::new()),
+        };
+        let known: BTreeSet<Vec<u8>> = revoked.iter().map(|one| one.serial_number.to_bytes()).collect();
+        let not_revoked = |why| Error::NotRevoked { name: name.to_string(), why };
+        let mut found = self.ledger().entries()?;
+        found.retain(|entry| entry.identity.name == *name);
+        if found.is_empty() {
+            return Err(not_revoked("this authority issued nothing to it"));
+        }
+        found.retain(|entry| entry.expires > now && !known.contains(&entry.serial.to_rcgen().to_bytes()));
+        if found.is_empty() {
+            return Err(not_revoked("its certificates have expired or were revoked before"));
+        }
+        revoked.extend(found.iter().map(|entry| entry_of(&entry.serial, now)));
+        let list = self.sign_list(revoked, number + 1, now)?;
+        if list.len() as u64 > BYTES_MAX {
+            return Err(broken(format!("it would be larger than {BYTES_MAX} bytes")));
+        }
+        files::replace_public(&path, &list)?;
+        let mut roles: Vec<_> = found.iter().map(|entry| entry.identity.role).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        drop::<File>(lock);
+        Ok(Revoked { certificates: found.len(), roles, file: path })
+    }
+
+    fn sign_list(&self, revoked: Vec<RevokedCertParams>, number: u64, now: SystemTime) -> Result<String, Error> {
+        let params = CertificateRevocationListParams {
+            this_update: now.into(),
+            next_update: (now + AUTHORITY_VALIDITY).into(),
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(self.issuer()).and_then(|list| list.pem()).map_err(not_issued)?;
+        Ok(format!("{}{list}", self.issuing_pem()))
+    }
+}
+
+fn entry_of(serial: &Serial, now: SystemTime) -> RevokedCertParams {
+    RevokedCertParams {
+        serial_number: serial.to_rcgen(),
+        revocation_time: now.into(),
+        reason_code: None,
+        invalidity_date: None,
+    }
+}
+
+/// The number and the entries of the authority's own list.
+fn entries(pem: &str) -> Result<(u64, Vec<RevokedCertParams>), String> {
+    let der = CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
+    let (_, list) = CertificateRevocationList::from_der(&der).map_err(|error| error.to_string())?;
+    let number = list.crl_number().and_then(|number| number.to_u64_digits().first().copied()).unwrap_or(0);
+    let entries = list.iter_revoked_certificates().map(|revoked| {
+        let serial = Serial::from_bytes(revoked.raw_serial()).ok_or("a serial number in it is too long")?;
+        let seconds = u64::try_from(revoked.revocation_date.timestamp()).unwrap_or(0);
+        Ok(entry_of(&serial, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
+    });
+    Ok((number, entries.collect::<Result<_, String>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use rustls_pki_types::CertificateDer;
+
+    use super::super::{RevocationFile, RevocationList};
+    use super::*;
+    use crate::Credentials;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)
+    }
+
+    fn authority() -> (tempfile::TempDir, Authority) {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(folder.path(), "north", now()).unwrap();
+        (folder, authority)
+    }
+
+    fn issue(authority: &Authority, who: &str) -> Credentials {
+        authority.issue(&format!("tributary://north/{who}").parse().unwrap(), DAY, now()).unwrap()
+    }
+
+    fn serial(member: &Credentials) -> Serial {
+        Serial::of(&member.chain()[0]).unwrap()
+    }
+
+    fn name(text: &str) -> ClientId {
+        text.parse().unwrap()
+    }
+
+    fn open(folder: &Path, authority: &Authority) -> RevocationFile {
+        let root = CertificateDer::from_pem_slice(authority.root_pem().as_bytes()).unwrap();
+        RevocationFile::open(&folder.join(FILE), &[root]).unwrap()
+    }
+
+    #[test]
+    fn every_certificate_of_a_name_is_taken_back_and_a_later_one_is_good() {
+        let (folder, authority) = authority();
+        let members = [issue(&authority, "client/a"), issue(&authority, "client/b"), issue(&authority, "evaluator/a")];
+        let mut file = open(folder.path(), &authority);
+        let revocations = file.revocations();
+        assert!(revocations.list().is_empty(), "no file, nobody revoked");
+
+        let revoked = authority.revoke(&name("a"), now()).unwrap();
+        assert_eq!((revoked.certificates, revoked.roles), (2, vec![Role::Client, Role::Evaluator]));
+        assert!(file.look().unwrap() && !file.look().unwrap(), "told once");
+        let again = issue(&authority, "client/a");
+        let held = |member: &Credentials| revocations.holds(&serial(member));
+        assert_eq!([held(&members[0]), held(&members[1]), held(&members[2]), held(&again)], [true, false, true, false]);
+
+        // The second list holds what the first held.
+        authority.revoke(&name("b"), now() + DAY / 2).unwrap();
+        assert!(file.look().unwrap());
+        assert_eq!([held(&members[0]), held(&members[1]), held(&members[2]), held(&again)], [true, true, true, false]);
+        assert_eq!(revocations.list().len(), 3);
+    }
+
+    #[test]
+    fn nothing_to_take_back_is_said_and_writes_no_list() {
+        let (folder, authority) = authority();
+        issue(&authority, "client/a");
+        for (who, at, why) in [("z", now(), "issued nothing"), ("a", now() + 2 * DAY, "expired")] {
+            let error = authority.revoke(&name(who), at).unwrap_err();
+            assert!(error.to_string().contains(why) && error.hint().is_some(), "{error}");
+        }
+        assert!(!folder.path().join(FILE).exists());
+        authority.revoke(&name("a"), now()).unwrap();
+        assert!(authority.revoke(&name("a"), now()).unwrap_err().to_string().contains("revoked before"));
+    }
+
+    #[test]
+    fn a_list_of_another_authority_or_a_changed_one_counts_for_nothing() {
+        let (folder, ours) = authority();
+        let (_other_folder, other) = authority();
+        for authority in [&ours, &other] {
+            issue(authority, "client/a");
+            authority.revoke(&name("a"), now()).unwrap();
+        }
+        let good = fs::read_to_string(folder.path().join(FILE)).unwrap();
+        let foreign = fs::read_to_string(other.folder().join(FILE)).unwrap();
+        let root = CertificateDer::from_pem_slice(ours.root_pem().as_bytes()).unwrap();
+        let parse = |text: &str| RevocationList::parse(text, std::slice::from_ref(&root));
+        assert_eq!(parse(&good).unwrap().len(), 1);
+        let (our_authority, our_list) = good.split_at(good.find("-----BEGIN X509 CRL").unwrap());
+        let their_list = &foreign[foreign.find("-----BEGIN X509 CRL").unwrap()..];
+        let (half, letter) = (our_list.len() / 2, if &our_list[200..201] == "A" { "B" } else { "A" });
+        let changed = format!("{our_authority}{}{letter}{}", &our_list[..200], &our_list[201..]);
+        let torn = format!("{our_authority}{}", &our_list[..half]);
+        let self_made = format!("{our_authority}{their_list}");
+        for bad in [&foreign, &changed, &torn, &self_made, our_list, our_authority, "", "nonsense"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        // A member vouches for no list, not even with our root above it.
+        let member = issue(&ours, "client/b");
+        let pem = format!("{}{their_list}", member.chain_pem());
+        assert!(parse(&pem).is_err());
+    }
+
+    #[test]
+    fn nobody_comes_back_in_by_an_older_list_a_spoilt_or_a_removed_one() {
+        let (folder, authority) = authority();
+        let (a, b) = (issue(&authority, "client/a"), issue(&authority, "client/b"));
+        let path = folder.path().join(FILE);
+        authority.revoke(&name("a"), now()).unwrap();
+        let first = fs::read_to_string(&path).unwrap();
+        authority.revoke(&name("b"), now()).unwrap();
+        let mut file = open(folder.path(), &authority);
+        let revocations = file.revocations();
+        for spoilt in [first.as_str(), "", "nonsense"] {
+            files::replace_public(&path, spoilt).unwrap();
+            let error = file.look().unwrap_err();
+            assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+            assert!(!file.look().unwrap(), "said once");
+            assert!(revocations.holds(&serial(&a)) && revocations.holds(&serial(&b)));
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(!file.look().unwrap() && revocations.holds(&serial(&b)));
+        // At a start there is no list to keep: a spoilt one is an error.
+        files::replace_public(&path, "nonsense").unwrap();
+        assert!(RevocationFile::open(&path, &[a.root().clone()]).is_err());
+    }
+}
