@@ -94,7 +94,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut run = Run::new(RunId(*b"example of halve"), &document, Arc::new(store))?;
     run.journal = Some(journal);
     let hub = issue(Role::Coordinator, "hub".parse()?)?;
-    let revoked = RevocationFile::open(&folder.path().join("authority/revoked.crl"), &[hub.root().clone()])?;
+    let revoked = RevocationFile::open(&folder.path().join("authority/revoked.crl"), hub.roots())?;
     let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), &hub, revoked, Limits::default())?;
     let address = server.address()?.to_string();
     println!("{} listens on {address}", hub.identity());

@@ -155,7 +155,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let run = Run::new(RunId(*b"example of ridge"), &Document::parse("RUN", RUN)?, Arc::new(Memory))?;
     let hub = issue(Role::Coordinator, &"hub".parse()?)?;
-    let revoked = RevocationFile::open(&folder.path().join("revoked.crl"), &[hub.root().clone()])?;
+    let revoked = RevocationFile::open(&folder.path().join("revoked.crl"), hub.roots())?;
     let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), &hub, revoked, Limits::default())?;
     let address = server.address()?;
     println!("the coordinator listens on {address}");

@@ -14,7 +14,7 @@ use tributary_common::identity::{Identity, Role};
 
 use crate::ledger::{Entry, Ledger};
 use crate::serial::Serial;
-use crate::{Credentials, Error, files, tls};
+use crate::{Credentials, Error, bundle, files, tls};
 
 /// Certificates are valid from this long before their issue, because clocks differ.
 pub const BACKDATED: Duration = Duration::from_secs(5 * 60);
@@ -30,6 +30,7 @@ pub struct Authority {
     folder: PathBuf,
     federation: String,
     expires: SystemTime,
+    roots: Vec<CertificateDer<'static>>,
     root_pem: String,
     issuing_pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -108,8 +109,9 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_pem(&issuing_pem, key).map_err(|error| broken(error.to_string()))?;
         let root_pem = files::read(&root_file)?;
-        let folder = folder.to_owned();
-        Ok(Self { folder, federation: said.federation, expires: said.expires, root_pem, issuing_pem, issuer })
+        let roots = bundle::parse(&root_pem).map_err(|why| Error::Broken { file: root_file, why })?;
+        let (folder, federation, expires) = (folder.to_owned(), said.federation, said.expires);
+        Ok(Self { folder, federation, expires, roots, root_pem, issuing_pem, issuer })
     }
 
     /// The federation whose members it certifies.
@@ -118,7 +120,7 @@ impl Authority {
         &self.federation
     }
 
-    /// The root certificate, which every member trusts, in PEM.
+    /// The root certificates, which every member trusts, in PEM: one, or two while the federation changes its root.
     #[must_use]
     pub fn root_pem(&self) -> &str {
         &self.root_pem
@@ -163,12 +165,14 @@ impl Authority {
         validity: Duration,
         now: SystemTime,
     ) -> Result<String, Error> {
-        let request = CertificateSigningRequestParams::from_pem(request_pem).map_err(not_issued)?;
-        self.sign(identity, validity, now, &request.public_key)
+        self.sign(identity, validity, now, &Self::key_of_request(request_pem)?)
     }
 
-    /// The chain for a key: a new leaf and the issuing authority, judged once as a peer would judge it, and written into the
-    /// ledger before it leaves.
+    /// The public key of a signing request whose signature is by that key: the only thing that is taken from one.
+    pub(crate) fn key_of_request(request_pem: &str) -> Result<impl PublicKeyData + use<>, Error> {
+        Ok(CertificateSigningRequestParams::from_pem(request_pem).map_err(not_issued)?.public_key)
+    }
+
     fn sign(
         &self,
         identity: &Identity,
@@ -177,16 +181,28 @@ impl Authority {
         key: &impl PublicKeyData,
     ) -> Result<String, Error> {
         let lock = files::lock(&self.folder)?;
+        let chain = self.sign_locked(identity, validity, now, key);
+        drop(lock);
+        chain
+    }
+
+    /// The chain for a key: a new leaf and the issuing authority, judged once as a peer would judge it, and written into the
+    /// ledger before it leaves. The caller holds the folder's lock.
+    pub(crate) fn sign_locked(
+        &self,
+        identity: &Identity,
+        validity: Duration,
+        now: SystemTime,
+        key: &impl PublicKeyData,
+    ) -> Result<String, Error> {
         let serial = Serial::random()?;
         let mut params = self.leaf_params(identity, validity, now)?;
         params.serial_number = Some(serial.to_rcgen());
         let leaf = params.signed_by(key, &self.issuer).map_err(not_issued)?;
         let issuing = CertificateDer::from_pem_slice(self.issuing_pem.as_bytes()).map_err(not_issued)?;
-        let root = CertificateDer::from_pem_slice(self.root_pem.as_bytes()).map_err(not_issued)?;
-        tls::check(identity, &[leaf.der().clone(), issuing], &root, now)?;
+        tls::check(identity, &[leaf.der().clone(), issuing], &self.roots, now)?;
         let entry = Entry { serial, expires: now + validity, identity: identity.clone() };
         self.ledger().append(&entry, now)?;
-        drop(lock);
         Ok(format!("{}{}", leaf.pem(), self.issuing_pem))
     }
 

@@ -1,25 +1,34 @@
-//! What one member has: a certificate chain, its private key and the root that it trusts.
+//! What one member has: a certificate chain, its private key and the roots that it trusts.
 
-use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use std::{fmt, fs};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tributary_common::identity::Identity;
 
-use crate::{Error, expiry, files, peer, tls};
+use crate::authority::BACKDATED;
+use crate::{Error, bundle, expiry, files, peer, tls};
 
 /// The files of an identity folder.
 const FILES: [&str; 3] = ["chain.pem", "key.pem", "root.pem"];
 
-/// A member's certificate, key and root. [`fmt::Debug`] shows the identity only.
+/// Credentials that wait to take the place of those in the folder, all there.
+const NEXT: &str = "next";
+
+/// The same, before all are there.
+const NEXT_HALF: &str = "next.new";
+
+/// A member's certificate, key and roots. [`fmt::Debug`] shows the identity only.
 pub struct Credentials {
     identity: Identity,
+    begins: SystemTime,
     expires: SystemTime,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    root: CertificateDer<'static>,
+    roots: Vec<CertificateDer<'static>>,
     pem: [String; 3],
 }
 
@@ -33,17 +42,18 @@ impl Clone for Credentials {
     fn clone(&self) -> Self {
         Self {
             identity: self.identity.clone(),
+            begins: self.begins,
             expires: self.expires,
             chain: self.chain.clone(),
             key: self.key.clone_key(),
-            root: self.root.clone(),
+            roots: self.roots.clone(),
             pem: self.pem.clone(),
         }
     }
 }
 
 impl Credentials {
-    /// Credentials from PEM texts: chain (leaf first), key, root.
+    /// Credentials from PEM texts: chain (leaf first), key, one root or two.
     ///
     /// # Errors
     /// A text is no such PEM, the leaf is no identity, or the key is not its key.
@@ -55,23 +65,24 @@ impl Credentials {
         let leaf = certificates.first().ok_or_else(|| broken(FILES[0], "it holds no certificate".to_owned()))?;
         let private = PrivateKeyDer::from_pem_slice(key.as_bytes())
             .map_err(|_| broken(FILES[1], "it holds no private key".to_owned()))?;
-        let trusted =
-            CertificateDer::from_pem_slice(root.as_bytes()).map_err(|error| broken(FILES[2], error.to_string()))?;
+        let roots = bundle::parse(root).map_err(|why| broken(FILES[2], why))?;
         // In this order, so that each file is blamed for its own mistakes only.
         let (_, parsed) =
             x509_parser::parse_x509_certificate(leaf).map_err(|error| broken(FILES[0], error.to_string()))?;
         let expires =
             expiry::of(&parsed).ok_or_else(|| broken(FILES[0], "its validity ends before 1970".to_owned()))?;
+        let begins =
+            expiry::begin(&parsed).ok_or_else(|| broken(FILES[0], "its validity begins before 1970".to_owned()))?;
         let identity = peer::identity(&certificates).map_err(|error| broken(FILES[0], error.to_string()))?;
         tls::certified_key(certificates.clone(), private.clone_key())
             .map_err(|error| broken(FILES[1], format!("it does not fit `{}`: {error}", FILES[0])))?;
-        tls::roots(&trusted).map_err(|error| broken(FILES[2], error.to_string()))?;
         Ok(Self {
             identity,
+            begins,
             expires,
             chain: certificates,
             key: private,
-            root: trusted,
+            roots,
             pem: [chain.to_owned(), key.to_owned(), root.to_owned()],
         })
     }
@@ -81,6 +92,7 @@ impl Credentials {
     /// # Errors
     /// Files are missing, broken, or the key is readable by others.
     pub fn load(folder: &Path) -> Result<Self, Error> {
+        finish_replacing(folder)?;
         let [chain, key, root] = FILES.map(|file| folder.join(file));
         let credentials = Self::from_pem(&files::read(&chain)?, &files::read_key(&key)?, &files::read(&root)?);
         credentials.map_err(|error| match error {
@@ -102,6 +114,27 @@ impl Credentials {
         files::write_certificate(&root, &self.pem[2])
     }
 
+    /// Puts these credentials in the place of what an identity folder holds, if anything. However this ends, the folder
+    /// holds the old ones or the new ones, never a key beside the certificate of another.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn replace(&self, folder: &Path) -> Result<(), Error> {
+        files::create_folder(folder)?;
+        finish_replacing(folder)?;
+        let (half, whole) = (folder.join(NEXT_HALF), folder.join(NEXT));
+        let io = |source| Error::Io { file: half.clone(), source };
+        match fs::remove_dir_all(&half) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
+            Ok(()) | Err(_) => {}
+        }
+        self.save(&half)?;
+        files::sync_folder_of(&half.join(FILES[0]))?;
+        fs::rename(&half, &whole).map_err(io)?;
+        files::sync_folder_of(&whole)?;
+        finish_replacing(folder)
+    }
+
     /// Who this is.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
@@ -120,10 +153,15 @@ impl Credentials {
         &self.pem[0]
     }
 
-    /// The root that is trusted.
+    #[cfg(test)]
+    pub(crate) fn key_pem(&self) -> &str {
+        &self.pem[1]
+    }
+
+    /// The roots that are trusted: one, or two while the federation changes its root.
     #[must_use]
-    pub const fn root(&self) -> &CertificateDer<'static> {
-        &self.root
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
     }
 
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
@@ -134,6 +172,13 @@ impl Credentials {
     #[must_use]
     pub const fn expires(&self) -> SystemTime {
         self.expires
+    }
+
+    /// When a new certificate should be asked for: at half of the time from the issue to the end.
+    #[must_use]
+    pub fn renew_at(&self) -> SystemTime {
+        let issued = self.begins + BACKDATED;
+        issued + self.expires.duration_since(issued).unwrap_or_default() / 2
     }
 
     /// How long the certificate is still valid at `now`; none if it has ended.
@@ -148,13 +193,31 @@ impl Credentials {
     /// # Errors
     /// A peer would refuse it at `now`.
     pub fn check(&self, now: SystemTime) -> Result<(), Error> {
-        tls::check(&self.identity, &self.chain, &self.root, now)
+        tls::check(&self.identity, &self.chain, &self.roots, now)
     }
+}
+
+/// Moves the credentials that wait to take the place of the others, if there are any. Where a crash interrupted that, the
+/// next one who reads the folder goes on.
+fn finish_replacing(folder: &Path) -> Result<(), Error> {
+    let next = folder.join(NEXT);
+    if !next.exists() {
+        return Ok(());
+    }
+    let done = |file: &Path, result: std::io::Result<()>| match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Io { file: file.to_owned(), source: error }),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    for name in FILES {
+        let file = next.join(name);
+        done(&file, fs::rename(&file, folder.join(name)))?;
+    }
+    files::sync_folder_of(&next)?;
+    done(&next, fs::remove_dir(&next))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -182,7 +245,7 @@ mod tests {
         let loaded = Credentials::load(&path).unwrap();
         assert_eq!(loaded.identity(), member.identity());
         assert_eq!(loaded.chain(), member.chain());
-        assert_eq!(loaded.root(), member.root());
+        assert_eq!(loaded.roots(), member.roots());
         assert_eq!(loaded.key(), member.key());
         assert_eq!(
             format!("{loaded:?} {:?}", loaded.clone()),
@@ -222,6 +285,35 @@ mod tests {
             mixed.check(now()).unwrap_err().to_string().contains("not trusted"),
             "the root is of another authority"
         );
+    }
+
+    /// What goes wrong without it: a power cut during a renewal leaves a key beside the certificate of another, and the
+    /// device is locked out.
+    #[test]
+    fn credentials_are_replaced_whole_wherever_it_stops() {
+        let (folder, path, old) = saved();
+        let authority = Authority::open(folder.path()).unwrap();
+        let new = authority.issue(old.identity(), DAY, now()).unwrap();
+        new.replace(&path).unwrap();
+        assert_eq!(Credentials::load(&path).unwrap().chain(), new.chain());
+
+        // Stopped before everything was there: the old ones.
+        old.save(&path.join(NEXT_HALF)).unwrap();
+        fs::remove_file(path.join(NEXT_HALF).join("key.pem")).unwrap();
+        assert_eq!(Credentials::load(&path).unwrap().chain(), new.chain());
+        old.replace(&path).unwrap();
+        // Stopped after so many files were moved: the new ones.
+        for moved in 0..=FILES.len() {
+            old.replace(&path).unwrap();
+            new.save(&path.join(NEXT)).unwrap();
+            for file in &FILES[..moved] {
+                fs::rename(path.join(NEXT).join(file), path.join(file)).unwrap();
+            }
+            let loaded = Credentials::load(&path).unwrap();
+            assert_eq!((loaded.chain(), loaded.key()), (new.chain(), new.key()), "{moved} moved");
+            assert!(!path.join(NEXT).exists());
+        }
+        assert_eq!(fs::metadata(path.join("key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

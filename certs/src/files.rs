@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 
@@ -52,13 +52,28 @@ fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     beside.push(".new");
     let beside = Path::new(&beside);
     // What a crash left behind is nobody's.
-    match fs::remove_file(beside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
-        Ok(()) | Err(_) => {}
-    }
+    remove_if_there(beside)?;
     write(beside, text, mode)?;
     fs::rename(beside, path).map_err(io)?;
     sync_folder_of(path)
+}
+
+/// Removes a file; one that is not there is removed already.
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Io { file: path.to_owned(), source: error }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The files in a folder, in no order; none where there is no folder.
+pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let io = |source| Error::Io { file: folder.to_owned(), source };
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).map_err(io)).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(io(error)),
+    }
 }
 
 /// Makes a new name in a folder survive a power cut.

@@ -4,8 +4,10 @@
 //! Identity is one URI in the certificate, `tributary://<federation>/<role>/<name>`. No key is ever part of the product.
 
 pub mod authority;
+mod bundle;
 pub mod credentials;
 mod describe;
+pub mod enrolment;
 mod error;
 mod expiry;
 mod files;

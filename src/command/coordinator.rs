@@ -46,7 +46,7 @@ async fn serve(
         other => Failure::new(exit::RUN_FAILED, other),
     };
     let revoked = arguments.identity.join(revocation::FILE);
-    let revoked = RevocationFile::open(&revoked, &[credentials.root().clone()])?;
+    let revoked = RevocationFile::open(&revoked, credentials.roots())?;
     // The port is taken before anything is written: a second coordinator leaves no folder behind.
     let server = Server::bind(arguments.listen, credentials, revoked, Limits::default()).map_err(failed)?;
     let address = server.address().map_err(failed)?;

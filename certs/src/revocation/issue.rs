@@ -31,7 +31,8 @@ pub struct Revoked {
 
 impl Authority {
     /// Takes back every certificate of the member `name` that is still valid at `now`: adds them to the list `revoked.crl`
-    /// in the authority's folder. A certificate that is issued to the same name later is not concerned.
+    /// in the authority's folder, and takes its open invitations back. A certificate that is issued to the same name later is
+    /// not concerned.
     ///
     /// # Errors
     /// There is no such certificate, or the folder cannot be read or written.
@@ -60,11 +61,21 @@ impl Authority {
             return Err(broken(format!("it would be larger than {BYTES_MAX} bytes")));
         }
         files::replace_public(&path, &list)?;
+        self.disinvite(name)?;
         let mut roles: Vec<_> = found.iter().map(|entry| entry.identity.role).collect();
         roles.sort_unstable();
         roles.dedup();
         drop::<File>(lock);
         Ok(Revoked { certificates: found.len(), roles, file: path })
+    }
+
+    /// Whether a serial number stands in the list of this folder. The caller holds the folder's lock.
+    pub(crate) fn has_revoked(&self, serial: &Serial) -> Result<bool, Error> {
+        let path = self.folder().join(FILE);
+        let Some(text) = files::read_if_there(&path, BYTES_MAX)? else { return Ok(false) };
+        let (_, revoked) = entries(&text).map_err(|why| Error::Broken { file: path, why })?;
+        let serial = serial.to_rcgen();
+        Ok(revoked.iter().any(|one| one.serial_number == serial))
     }
 
     fn sign_list(&self, revoked: Vec<RevokedCertParams>, number: u64, now: SystemTime) -> Result<String, Error> {
@@ -227,6 +238,6 @@ mod tests {
         assert!(!file.look().unwrap() && revocations.holds(&serial(&b)));
         // At a start there is no list to keep: a spoilt one is an error.
         files::replace_public(&path, "nonsense").unwrap();
-        assert!(RevocationFile::open(&path, &[a.root().clone()]).is_err());
+        assert!(RevocationFile::open(&path, a.roots()).is_err());
     }
 }

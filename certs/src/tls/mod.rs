@@ -1,6 +1,7 @@
 //! TLS configurations: TLS 1.3 only, both sides authenticated, hybrid key exchange preferred, no 0-RTT, no tickets, no
 //! resumption, one application protocol.
 
+mod join;
 mod refusal;
 mod verify;
 
@@ -15,6 +16,7 @@ use rustls::{AlertDescription, ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tributary_common::identity::{Identity, Role};
 
+pub use join::{JOIN_ALPN, join_client_config, join_server_config};
 pub use refusal::refusal;
 
 use crate::{Credentials, Error, Revocations};
@@ -35,9 +37,9 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     provider().secure_random.fill(bytes).map_err(|_| Error::NotIssued("the system gave no random bytes".to_owned()))
 }
 
-pub(crate) fn roots(root: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, Error> {
+pub(crate) fn roots(trusted: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, Error> {
     let mut roots = RootCertStore::empty();
-    roots.add(root.clone()).map_err(tls)?;
+    trusted.iter().try_for_each(|root| roots.add(root.clone())).map_err(tls)?;
     Ok(Arc::new(roots))
 }
 
@@ -53,16 +55,16 @@ pub(crate) fn certified_key(
 pub(crate) fn check(
     identity: &Identity,
     chain: &[CertificateDer<'static>],
-    root: &CertificateDer<'static>,
+    trusted: &[CertificateDer<'static>],
     now: SystemTime,
 ) -> Result<(), Error> {
     let (leaf, above) = chain.split_first().ok_or_else(|| tls("there is no certificate"))?;
     let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).map_err(tls)?);
     let federation = identity.federation.clone();
     let verdict = match identity.role {
-        Role::Coordinator => CoordinatorVerifier::new(roots(root)?, provider(), federation).verify(leaf, above, now),
+        Role::Coordinator => CoordinatorVerifier::new(roots(trusted)?, provider(), federation).verify(leaf, above, now),
         Role::Client | Role::Evaluator => {
-            MemberVerifier::new(roots(root)?, provider(), federation, Arc::default())?.verify(leaf, above, now)
+            MemberVerifier::new(roots(trusted)?, provider(), federation, Arc::default())?.verify(leaf, above, now)
         }
     };
     verdict.map_err(|error| {
@@ -83,7 +85,7 @@ pub(crate) fn check(
 /// The credentials are not consistent.
 pub fn server_config(credentials: &Credentials, revocations: Arc<Revocations>) -> Result<ServerConfig, Error> {
     let federation = credentials.identity().federation.clone();
-    let verifier = MemberVerifier::new(roots(credentials.root())?, provider(), federation, revocations)?;
+    let verifier = MemberVerifier::new(roots(credentials.roots())?, provider(), federation, revocations)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?
@@ -103,7 +105,7 @@ pub fn server_config(credentials: &Credentials, revocations: Arc<Revocations>) -
 /// The credentials are not consistent.
 pub fn client_config(credentials: &Credentials) -> Result<ClientConfig, Error> {
     let federation = credentials.identity().federation.clone();
-    let verifier = CoordinatorVerifier::new(roots(credentials.root())?, provider(), federation);
+    let verifier = CoordinatorVerifier::new(roots(credentials.roots())?, provider(), federation);
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?

@@ -37,7 +37,7 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
-fn denied(why: String) -> TlsError {
+pub(super) fn denied(why: String) -> TlsError {
     TlsError::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Denied(why)))))
 }
 

@@ -1,14 +1,17 @@
 //! Handshakes in memory: members come in, everybody else stays out, and both sides learn the reason.
 
 mod forge;
+mod join;
 mod old_versions;
 mod revoked;
 mod strangers;
+mod two_roots;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::server::ServerSessionMemoryCache;
+use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, ConnectionCommon, Error as TlsError, HandshakeKind, NamedGroup,
@@ -158,6 +161,12 @@ fn clients_take_no_ticket_from_a_coordinator_that_offers_one() {
         assert!(meeting.succeeded());
         assert_eq!(meeting.client.handshake_kind(), Some(HandshakeKind::Full));
     }
+}
+
+/// A member's own certificate with one more behind it.
+fn shown_with(member: &Credentials, more: &CertificateDer<'static>) -> Arc<SingleCertAndKey> {
+    let chain = member.chain().iter().chain([more]).cloned().collect();
+    Arc::new(SingleCertAndKey::from(super::certified_key(chain, member.key()).unwrap()))
 }
 
 #[test]

@@ -13,8 +13,7 @@ fn a_list_that_comes_while_serving_keeps_a_member_out_and_no_other() {
     let authority = Authority::create(folder.path(), "north", now()).unwrap();
     let issue = |role, name: &str| authority.issue(&identity("north", role, name), DAY, now()).unwrap();
     let coordinator = issue(Role::Coordinator, "hub");
-    let roots = [coordinator.root().clone()];
-    let mut file = RevocationFile::open(&folder.path().join("revoked.crl"), &roots).unwrap();
+    let mut file = RevocationFile::open(&folder.path().join("revoked.crl"), coordinator.roots()).unwrap();
     let mut server = server_config(&coordinator, file.revocations()).unwrap();
     server.time_provider = std::sync::Arc::new(Stopped(now()));
     for role in [Role::Client, Role::Evaluator] {
