@@ -19,8 +19,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_certs::{Authority, Credentials, RevocationFile, tls};
-use tributary_client::agent::{self, Settings};
+use tributary_certs::{Authority, Credentials, RevocationFile};
+use tributary_client::agent::{self, Membership, Settings};
 use tributary_client::crew::{Crew, Held};
 use tributary_client::data::Source;
 use tributary_client::plan::Plan;
@@ -73,7 +73,7 @@ async fn client(
         once: false,
         windows: Windows::default(),
     };
-    agent::run(settings, tls::client_config(&credentials)?, worker, stop, |_| {}).await?;
+    agent::run(settings, Membership::fixed(credentials), worker, stop, |_| {}).await?;
     Ok(())
 }
 

@@ -20,8 +20,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_certs::{Authority, RevocationFile, tls};
-use tributary_client::agent::{self, Settings};
+use tributary_certs::{Authority, RevocationFile};
+use tributary_client::agent::{self, Membership, Settings};
 use tributary_client::crew::{Crew, Held};
 use tributary_client::data::{Dataset, Features, Labels};
 use tributary_client::plan::Plan;
@@ -163,7 +163,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut sites = JoinSet::new();
     for number in 0..3 {
         let name = site(number);
-        let tls = tls::client_config(&issue(Role::Client, &name)?)?;
+        let membership = Membership::fixed(issue(Role::Client, &name)?);
         let load = move |plan: &Plan| observe(plan, number).map(Held::all).map_err(|error| error.to_string());
         let worker = Crew::with_trainer(name.clone(), Role::Client, Box::new(load), Box::new(|_| Box::new(Ridge)));
         let settings = Settings {
@@ -174,7 +174,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             once: true,
             windows: Windows::default(),
         };
-        sites.spawn(agent::run(settings, tls, worker, CancellationToken::new(), |_| {}));
+        sites.spawn(agent::run(settings, membership, worker, CancellationToken::new(), |_| {}));
     }
     let tell = |event: &Event| {
         if let Event::Round(line) = event

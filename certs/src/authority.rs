@@ -9,6 +9,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use tributary_common::Digest;
 use tributary_common::id::is_name;
 use tributary_common::identity::{Identity, Role};
 
@@ -124,6 +125,12 @@ impl Authority {
     #[must_use]
     pub fn root_pem(&self) -> &str {
         &self.root_pem
+    }
+
+    /// The fingerprint of its own root: BLAKE3 of the certificate. In a bundle of two the own root stands first.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        Digest::of(&self.roots[0])
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -9,6 +9,7 @@ pub mod agent;
 pub mod cli;
 pub mod crew;
 pub mod data;
+pub mod join;
 mod layer;
 pub mod loss;
 pub mod machine;

@@ -174,6 +174,52 @@ pub enum Request {
         /// What was measured.
         results: Box<Results>,
     },
+    /// Asks for a new certificate, at half the life of the one in use. Answered by [`Answer::Certificate`].
+    Renew {
+        /// The signing request of a new key, in PEM. Nothing but the public key is taken from it.
+        request: String,
+    },
+}
+
+/// What a device that is no member yet says, once a connection, at the port for joining.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The secret of its token.
+    pub secret: [u8; 32],
+    /// The signing request of its key, in PEM.
+    pub request: String,
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Join(…)")
+    }
+}
+
+/// A certificate that was granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The member's certificate and the issuing authority's, in PEM.
+    pub chain: String,
+    /// The roots to trust from now on, in PEM.
+    pub roots: String,
+}
+
+/// The answer to [`Join`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Joined {
+    /// The device is a member.
+    Granted {
+        /// What makes it one.
+        certificate: Certificate,
+        /// The port for members, on the same host.
+        port: u16,
+    },
+    /// No.
+    Refused {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The header of an update.
@@ -222,6 +268,8 @@ pub enum Answer {
         /// Why.
         reason: String,
     },
+    /// The new certificate.
+    Certificate(Certificate),
 }
 
 /// A message that has a place in the tables of tags below.
@@ -258,7 +306,7 @@ macro_rules! wire {
     )*};
 }
 
-wire!(ToCoordinator = 1, ToClient = 2, Request = 3, Answer = 4);
+wire!(ToCoordinator = 1, ToClient = 2, Request = 3, Answer = 4, Join = 5, Joined = 6);
 
 #[cfg(test)]
 mod tests {

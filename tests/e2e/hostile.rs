@@ -28,7 +28,7 @@ impl Liar {
         let credentials = Credentials::load(&federation.path().join(name)).unwrap();
         let address = address.parse().unwrap();
         let tls = tls::client_config(&credentials).unwrap();
-        let endpoint = net::client_endpoint(address, tls, Windows::default()).unwrap();
+        let endpoint = net::client_endpoint(address, tls, net::transport(Windows::default())).unwrap();
         let connection = endpoint.connect(address, "coordinator").unwrap().await.unwrap();
         let (mut control, recv) = connection.open_bi().await.unwrap();
         let hello = Hello { software: "lies".to_owned(), device: "cpu".to_owned(), holding: None };

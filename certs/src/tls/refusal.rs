@@ -35,7 +35,7 @@ const MEANINGS: &[Meaning] = &[
     meaning(
         45,
         "the certificate was refused: it has expired or is not valid yet",
-        "issue a new one with `tributary certs issue`, or compare the clocks of both machines",
+        "issue a new one with `tributary certs issue` or `tributary certs invite`, or compare the clocks of both machines",
     ),
     meaning(46, "the certificate was refused: its name, role or federation does not belong here", SAME_AUTHORITY),
     meaning(48, "the certificate was refused: its authority is not trusted here", SAME_AUTHORITY),

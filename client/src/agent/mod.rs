@@ -1,6 +1,7 @@
 //! The client's shell: connects, performs the machine's effects, owns the training thread, comes back after every cut.
 
 mod backoff;
+mod membership;
 mod session;
 mod status;
 mod transfer;
@@ -14,6 +15,7 @@ use tributary_common::id::ClientId;
 use tributary_common::message::Done;
 use tributary_common::net::{self, Windows};
 
+pub use membership::Membership;
 pub use status::Status;
 pub use worker::{Prepared, Update, Watch, Worker};
 
@@ -88,7 +90,7 @@ fn now() -> std::time::Instant {
 /// See [`Error`].
 pub async fn run(
     settings: Settings,
-    tls: rustls::ClientConfig,
+    mut membership: Membership,
     worker: impl Worker,
     stop: CancellationToken,
     mut tell: impl FnMut(Status) + Send,
@@ -101,9 +103,9 @@ pub async fn run(
         let began = now();
         let (ended, joined) = tokio::select! {
             () = stop.cancelled() => (Ended::Stopped, false),
-            connected = connect(&settings, tls.clone(), without_connection) => match connected {
+            connected = connect(&settings, &membership, without_connection) => match connected {
                 Ok((endpoint, connection)) => {
-                    let ended = session.serve(&settings, &connection, &stop, &mut tell).await;
+                    let ended = session.serve(&settings, &mut membership, &connection, &stop, &mut tell).await;
                     connection.close(net::close_code::DONE, b"");
                     endpoint.wait_idle().await;
                     (ended, session.has_joined())
@@ -155,7 +157,7 @@ enum Failure {
 
 async fn connect(
     settings: &Settings,
-    tls: rustls::ClientConfig,
+    membership: &Membership,
     without_connection: Duration,
 ) -> Result<(quinn::Endpoint, quinn::Connection), Failure> {
     let lost = |reason: String| Failure::Lost(reason);
@@ -163,7 +165,9 @@ async fn connect(
         .await
         .map_err(|error| lost(format!("name not found: {error}")))?;
     let address: SocketAddr = addresses.next().ok_or_else(|| lost("the name has no address".to_owned()))?;
-    let endpoint = net::client_endpoint(address, tls, settings.windows).map_err(|error| lost(error.to_string()))?;
+    let tls = membership.tls().map_err(|error| Failure::NotAuthorised(error.to_string()))?;
+    let transport = net::transport(settings.windows);
+    let endpoint = net::client_endpoint(address, tls, transport).map_err(|error| lost(error.to_string()))?;
     // No DNS name is checked: the verifier wants the pinned root and the role of a coordinator instead.
     let connecting = endpoint.connect(address, "coordinator").map_err(|error| lost(error.to_string()))?;
     let left = settings.give_up_after.map_or(HANDSHAKE, |limit| limit.saturating_sub(without_connection));

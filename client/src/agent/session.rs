@@ -18,7 +18,7 @@ use tributary_common::net::{self, ANSWER_SECONDS, FrameReader};
 use tributary_common::parameters::{Layout, Parameters};
 
 use super::worker::{Order, Outcome, Prepared, Thread, Update};
-use super::{Ended, Failure, Settings, Status, transfer};
+use super::{Ended, Failure, Membership, Settings, Status, transfer};
 use crate::machine::{Effect, Event, Machine};
 
 /// Messages that may wait between the reader's task and the session.
@@ -99,12 +99,13 @@ impl Session {
     pub(super) async fn serve(
         &mut self,
         settings: &Settings,
+        membership: &mut Membership,
         connection: &Connection,
         stop: &CancellationToken,
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Ended {
         self.joined = false;
-        let result = self.talk(settings, connection, stop, tell).await;
+        let result = self.talk(settings, membership, connection, stop, tell).await;
         let mut none = Vec::new();
         self.machine.step(Event::Disconnected, &mut none);
         match result {
@@ -123,6 +124,7 @@ impl Session {
     async fn talk(
         &mut self,
         settings: &Settings,
+        membership: &mut Membership,
         connection: &Connection,
         stop: &CancellationToken,
         tell: &mut (impl FnMut(Status) + Send),
@@ -149,6 +151,8 @@ impl Session {
         let mut live = Live::new(connection.clone(), control);
         live.read(reader);
         self.prepare(welcome, &mut live, tell).await?;
+        let mut renewal = JoinSet::new();
+        renewal.spawn(membership.clone().renewal(connection.clone(), Duration::ZERO));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Ended::Stopped),
@@ -162,6 +166,17 @@ impl Session {
                 Some(result) = live.transfers.join_next() => {
                     let transferred = result.map_err(|error| net::Error::Read(error.to_string()))?;
                     self.transferred(transferred, &mut live, tell).await?;
+                }
+                Some(renewed) = renewal.join_next() => match renewed.map_err(|error| net::Error::Read(error.to_string()))? {
+                    // This connection has shown the old certificate and ends with it, before the new one's half life.
+                    Ok(credentials) => {
+                        tell(Status::Renewed { expires: credentials.expires() });
+                        membership.take(credentials);
+                    }
+                    Err(reason) => {
+                        tell(Status::NotRenewed { reason });
+                        renewal.spawn(membership.clone().renewal(connection.clone(), membership.retry_after()));
+                    }
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! What an agent tells the person who started it.
 
+use std::time::SystemTime;
+
 use tributary_common::Digest;
 use tributary_common::id::Ticket;
 use tributary_common::message::Done;
@@ -28,6 +30,11 @@ pub enum Status {
         /// Examples for training.
         examples: u64,
     },
+    /// No new certificate came; tries go on until the one in use ends.
+    NotRenewed {
+        /// Why.
+        reason: String,
+    },
     /// Steps done.
     Progress {
         /// Of which work.
@@ -36,6 +43,11 @@ pub enum Status {
         done: u64,
         /// Steps in all.
         total: u64,
+    },
+    /// A new certificate is here, for the next connection.
+    Renewed {
+        /// When it ends.
+        expires: SystemTime,
     },
     /// No connection; tries go on. Said once per loss of connection.
     Retrying {

@@ -57,7 +57,9 @@ pub(super) async fn put(connection: Connection, header: Put, update: Parameters)
             net::send(&mut send, update.bytes(), from).await
         }
         Answer::Refused { reason } => Err(Error::Refused(reason)),
-        Answer::Bytes { .. } => Err(Error::Refused("an unexpected answer to an update".to_owned())),
+        Answer::Bytes { .. } | Answer::Certificate(_) => {
+            Err(Error::Refused("an unexpected answer to an update".to_owned()))
+        }
     }
 }
 
@@ -69,11 +71,13 @@ pub(super) async fn report(connection: Connection, request: Request) -> Result<(
     match answer(&mut recv, ANSWER_SECONDS).await? {
         Answer::Permit { .. } => Ok(()),
         Answer::Refused { reason } => Err(Error::Refused(reason)),
-        Answer::Bytes { .. } => Err(Error::Refused("an unexpected answer to a result".to_owned())),
+        Answer::Bytes { .. } | Answer::Certificate(_) => {
+            Err(Error::Refused("an unexpected answer to a result".to_owned()))
+        }
     }
 }
 
-async fn answer(recv: &mut quinn::RecvStream, seconds: u64) -> Result<Answer, Error> {
+pub(super) async fn answer(recv: &mut quinn::RecvStream, seconds: u64) -> Result<Answer, Error> {
     let message = net::read_message(recv);
     tokio::time::timeout(Duration::from_secs(seconds), message).await.map_err(|_| Error::TimedOut(seconds))?
 }

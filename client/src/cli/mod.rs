@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use tokio::task::JoinSet;
-use tributary_certs::{Credentials, tls};
+use tributary_certs::Credentials;
+use tributary_certs::enrolment::Token;
 use tributary_common::config::Document;
 use tributary_common::id::ClientId;
-use tributary_common::identity::Role;
+use tributary_common::identity::{Identity, Role};
 use tributary_common::net::Windows;
 
-use crate::agent::{self, Status};
+use crate::agent::{self, Membership, Status};
 use crate::crew::{Crew, Held, Load};
 use crate::data::{Source, TestRows};
 use crate::plan::Plan;
@@ -35,15 +36,22 @@ pub const NOT_AUTHORISED: u8 = 5;
 /// Stopped by a signal, after a clean end.
 pub const INTERRUPTED: u8 = 130;
 
+/// The identity folder of a client that joins and was given none.
+const JOINED: &str = "identity";
+
 /// What a client can be told.
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
     /// Identity folder with the role client or evaluator; more than one for several clients in one process
-    #[arg(long, required_unless_present = "check")]
+    #[arg(long, required_unless_present_any = ["check", "join"])]
     pub identity: Vec<PathBuf>,
-    /// The coordinator's address
-    #[arg(long, value_name = "HOST:PORT", required_unless_present = "check")]
+    /// The coordinator's address; not needed by an identity that has joined
+    #[arg(long, value_name = "HOST:PORT")]
     pub coordinator: Option<String>,
+    /// Join a federation with a token (`tributary certs invite`), into the identity folder or ./identity; once joined, the
+    /// token does nothing
+    #[arg(long, value_name = "TOKEN", conflicts_with = "check")]
+    pub join: Option<String>,
     /// This machine's data: digits, idx:DIR or csv:FILE
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
@@ -203,13 +211,65 @@ pub fn check(arguments: &Arguments) -> Result<Fit, Failure> {
 /// Why a client ended without being asked to.
 pub fn run(arguments: &Arguments, say: impl Fn(&str) + Clone + Send + 'static) -> Result<u8, Failure> {
     let file = arguments.run.as_ref().map(|path| RunFile::read(path, &arguments.set)).transpose()?.map(Arc::new);
-    let mut members = Vec::new();
-    for (index, folder) in arguments.identity.iter().enumerate() {
-        let credentials = credentials(folder, &[Role::Client, Role::Evaluator])?;
-        members.push((credentials, load(arguments, file.as_ref(), index)?));
-    }
+    let loads = (0..arguments.identity.len().max(1)).map(|index| load(arguments, file.as_ref(), index));
+    let loads = loads.collect::<Result<Vec<_>, _>>()?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(RUN_FAILED, error))?;
+    let folders = match &arguments.join {
+        Some(token) => vec![runtime.block_on(join(arguments, token, &say))?],
+        None => arguments.identity.clone(),
+    };
+    let mut members = Vec::new();
+    for (folder, load) in folders.into_iter().zip(loads) {
+        members.push((Member::of(arguments, folder)?, load));
+    }
     runtime.block_on(serve(arguments, members, say))
+}
+
+/// Becomes a member; the identity folder.
+async fn join(arguments: &Arguments, token: &str, say: &impl Fn(&str)) -> Result<PathBuf, Failure> {
+    let token: Token = token.parse().map_err(|error| {
+        Failure::new(USAGE, error).with_hint(Some("copy the whole line that `tributary certs invite` printed"))
+    })?;
+    let folder = match &arguments.identity[..] {
+        [] => PathBuf::from(JOINED),
+        [folder] => folder.clone(),
+        _ => return Err(Failure::new(USAGE, "--join takes one identity folder, a token is for one member")),
+    };
+    let credentials = crate::join::member(&token, &folder).await.map_err(|error| {
+        let (code, hint) = match &error {
+            crate::join::Error::Unreachable { .. } => (UNREACHABLE, error.hint()),
+            crate::join::Error::Folder { .. } => (INVALID, error.hint()),
+            _ => (NOT_AUTHORISED, error.hint()),
+        };
+        Failure::new(code, error).with_hint(hint)
+    })?;
+    say(&format!("{} in {}", credentials.identity(), folder.display()));
+    Ok(folder)
+}
+
+/// One of the clients in this process.
+struct Member {
+    name: ClientId,
+    role: Role,
+    membership: Membership,
+    coordinator: String,
+}
+
+impl Member {
+    fn of(arguments: &Arguments, folder: PathBuf) -> Result<Self, Failure> {
+        let credentials = credentials(&folder, &[Role::Client, Role::Evaluator])?;
+        let Identity { name, role, .. } = credentials.identity().clone();
+        let joined = crate::join::coordinator_of(&folder);
+        let coordinator = arguments.coordinator.clone().or_else(|| joined.clone()).ok_or_else(|| {
+            Failure::new(USAGE, format!("it is not known where the coordinator of `{}` is", folder.display()))
+                .with_hint(Some("give --coordinator HOST:PORT"))
+        })?;
+        let membership = match joined {
+            Some(_) => Membership::renewing(credentials, folder),
+            None => Membership::fixed(credentials),
+        };
+        Ok(Self { name, role, membership, coordinator })
+    }
 }
 
 /// How the `index`-th member gets its examples. What is asked for is checked now, what the files hold when the plan is here.
@@ -257,33 +317,31 @@ fn part_of(file: &RunFile, part: &str) -> Result<Held, Failure> {
 
 async fn serve(
     arguments: &Arguments,
-    members: Vec<(Credentials, Load)>,
+    members: Vec<(Member, Load)>,
     say: impl Fn(&str) + Clone + Send + 'static,
 ) -> Result<u8, Failure> {
     let mut signals = JoinSet::new();
     let stop = stop::token(arguments.tethered, &mut signals).map_err(|error| Failure::new(RUN_FAILED, error))?;
     let mut agents = JoinSet::new();
     let is_alone = members.len() == 1;
-    for (credentials, load) in members {
-        let identity = credentials.identity().clone();
+    for (Member { name, role, membership, coordinator }, load) in members {
         let settings = agent::Settings {
-            name: identity.name.clone(),
-            coordinator: arguments.coordinator.clone().expect("required unless --check"),
+            name: name.clone(),
+            coordinator,
             device: "cpu".to_owned(),
             give_up_after: arguments.give_up_after.map(Duration::from_secs),
             once: arguments.once,
             windows: Windows::default(),
         };
-        let tls = tls::client_config(&credentials)?;
-        let worker = Crew::new(identity.name.clone(), identity.role, load);
-        let name = if is_alone { String::new() } else { format!("{}: ", identity.name) };
+        let worker = Crew::new(name.clone(), role, load);
+        let name = if is_alone { String::new() } else { format!("{name}: ") };
         let say = say.clone();
         let tell = move |status| {
             if let Some(text) = describe(status) {
                 say(&format!("{name}{text}"));
             }
         };
-        agents.spawn(agent::run(settings, tls, worker, stop.clone(), tell));
+        agents.spawn(agent::run(settings, membership, worker, stop.clone(), tell));
     }
     let mut code = OK;
     while let Some(ended) = agents.join_next().await {
@@ -320,7 +378,9 @@ fn describe(status: Status) -> Option<String> {
             format!("the run is over ({}), version {}, model {}", done.reason, done.version, done.model)
         }
         Status::Joined { examples } => format!("joined with {examples} examples to train on"),
+        Status::NotRenewed { reason } => format!("the certificate was not renewed ({reason}); trying again"),
         Status::Progress { .. } => return None,
+        Status::Renewed { .. } => "the certificate was renewed".to_owned(),
         Status::Retrying { reason } => format!("no connection ({reason}); trying again"),
         Status::Suspended => "the coordinator stopped for a while; coming back".to_owned(),
         Status::Unfit { reason } => format!("cannot take part: {reason}"),

@@ -18,6 +18,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Streams that a peer may have open at once: one for control, the others for tensors.
 const STREAMS_MAX: u32 = 8;
 
+/// Bytes in flight each way before a peer is a member.
+const STRANGER_BYTES: u32 = 16 * 1024;
+
+/// A connection of somebody who is not a member ends after this much silence.
+const STRANGER_IDLE_MS: u32 = 10_000;
+
 /// How much may be under way without an acknowledgement; this is what a connection may cost in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
@@ -52,6 +58,23 @@ pub mod close_code {
     pub const NOT_ALLOWED: VarInt = VarInt::from_u32(4);
     /// Too many connections.
     pub const BUSY: VarInt = VarInt::from_u32(5);
+    /// The certificate with which the peer came has ended; with a new one it may come back.
+    pub const EXPIRED: VarInt = VarInt::from_u32(6);
+}
+
+/// The transport parameters of a port for those who are not members yet: one stream with one short message each way, and
+/// no more memory than that needs.
+#[must_use]
+pub fn stranger_transport() -> TransportConfig {
+    let mut config = transport(Windows {
+        stream_bytes: STRANGER_BYTES,
+        connection_bytes: STRANGER_BYTES,
+        send_bytes: STRANGER_BYTES,
+    });
+    config
+        .max_concurrent_bidi_streams(1_u32.into())
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(STRANGER_IDLE_MS))));
+    config
 }
 
 /// The transport parameters of both ends.
@@ -74,10 +97,14 @@ pub fn transport(windows: Windows) -> TransportConfig {
 ///
 /// # Errors
 /// The address is in use or not ours, or the TLS configuration has no TLS 1.3.
-pub fn server_endpoint(address: SocketAddr, tls: rustls::ServerConfig, windows: Windows) -> Result<Endpoint, Error> {
+pub fn server_endpoint(
+    address: SocketAddr,
+    tls: rustls::ServerConfig,
+    transport: TransportConfig,
+) -> Result<Endpoint, Error> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(windows)));
+    config.transport_config(Arc::new(transport));
     Endpoint::server(config, address).map_err(|source| Error::Socket { address, source })
 }
 
@@ -85,10 +112,14 @@ pub fn server_endpoint(address: SocketAddr, tls: rustls::ServerConfig, windows: 
 ///
 /// # Errors
 /// No socket, or the TLS configuration has no TLS 1.3.
-pub fn client_endpoint(towards: SocketAddr, tls: rustls::ClientConfig, windows: Windows) -> Result<Endpoint, Error> {
+pub fn client_endpoint(
+    towards: SocketAddr,
+    tls: rustls::ClientConfig,
+    transport: TransportConfig,
+) -> Result<Endpoint, Error> {
     let crypto = QuicClientConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(windows)));
+    config.transport_config(Arc::new(transport));
     let address: SocketAddr = if towards.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = std::net::UdpSocket::bind(address).map_err(|source| Error::Socket { address, source })?;
     let runtime = Arc::new(quinn::TokioRuntime);

@@ -45,9 +45,20 @@ impl FrameReader {
 /// # Errors
 /// The connection is gone, or the peer sent what is no message.
 pub async fn read_message<M: Wire>(stream: &mut RecvStream) -> Result<M, Error> {
+    read_short_message(stream, BODY_BYTES_MAX).await
+}
+
+/// As [`read_message`], for a message whose body has at most `bytes_max` bytes: nothing is allocated for a longer one.
+///
+/// # Errors
+/// As [`read_message`], and if the message is longer.
+pub async fn read_short_message<M: Wire>(stream: &mut RecvStream, bytes_max: usize) -> Result<M, Error> {
     let mut head = [0; HEADER_BYTES];
     read_exact(stream, &mut head).await?;
     let (len, tag) = frame::header(head)?;
+    if len > bytes_max {
+        return Err(Error::PeerSentTooMuch(bytes_max as u64));
+    }
     let mut body = vec![0; len];
     read_exact(stream, &mut body).await?;
     Ok(M::of_frame(&Frame { tag, body })?)

@@ -255,7 +255,7 @@ impl Driver {
                     old.handle.close(close_code::REPLACED, "a newer connection of the same identity");
                 }
             }
-            Input::Notice { text } => drop(self.publish(&Recorder::notice(None, text))),
+            Input::Notice { client, text } => drop(self.publish(&Recorder::notice(client, text))),
             Input::Refused { client, ticket, reason } => {
                 self.events.push_back(Event::Refused { client, ticket, reason });
             }

@@ -9,6 +9,8 @@ use tributary_common::net::Windows;
 pub struct Limits {
     /// Connections at once, those in the handshake included; more are refused. Default 10,000.
     pub connections: usize,
+    /// Devices that may be joining at once, where there is a port for it; more are refused. Default 32.
+    pub joining_connections: usize,
     /// How long a peer may take from its first packet to `Hello`. Default 10 s.
     pub handshake: Duration,
     /// How long an upload may go without a byte. Default 30 s.
@@ -27,6 +29,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            joining_connections: 32,
             handshake: Duration::from_secs(10),
             upload_silence: Duration::from_secs(30),
             upload_bytes: 256 << 20,

@@ -5,6 +5,7 @@ mod driver;
 mod fold;
 mod limits;
 mod models;
+mod registrar;
 mod revocation;
 mod role;
 mod session;
@@ -29,12 +30,14 @@ use tributary_common::parameters::Parameters;
 
 pub use driver::Ended;
 pub use limits::Limits;
+pub use registrar::Issuing;
 
 use crate::Strategy;
 use crate::optimize::Optimizer;
 use crate::store::{Journal, Past, Store};
 use crate::strategy::plan_text;
 use driver::Driver;
+use registrar::Registrar;
 use session::Shared;
 
 /// Events that may wait for the driver: sessions wait when it is full, the driver never does.
@@ -114,6 +117,8 @@ impl std::fmt::Debug for Run {
 pub struct Server {
     endpoint: Endpoint,
     revoked: RevocationFile,
+    registrar: Option<Registrar>,
+    issuing: Option<Arc<Issuing>>,
     limits: Limits,
 }
 
@@ -129,9 +134,29 @@ impl Server {
         limits: Limits,
     ) -> Result<Self, Error> {
         let tls = tls::server_config(credentials, revoked.revocations())?;
-        let endpoint =
-            net::server_endpoint(address, tls, limits.windows).map_err(|source| Error::Listen { address, source })?;
-        Ok(Self { endpoint, revoked, limits })
+        let endpoint = net::server_endpoint(address, tls, net::transport(limits.windows))
+            .map_err(|source| Error::Listen { address, source })?;
+        Ok(Self { endpoint, revoked, registrar: None, issuing: None, limits })
+    }
+
+    /// Lets devices with a token join at `address`, and members renew their certificates.
+    ///
+    /// # Errors
+    /// The port is in use, or the credentials are not usable.
+    pub fn issuing(mut self, issuing: Issuing, address: SocketAddr, credentials: &Credentials) -> Result<Self, Error> {
+        let issuing = Arc::new(issuing);
+        self.registrar = Some(Registrar::bind(address, credentials, Arc::clone(&issuing), self.limits)?);
+        self.issuing = Some(issuing);
+        Ok(self)
+    }
+
+    /// Where devices join, if they can.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn joining_address(&self) -> Result<Option<SocketAddr>, Error> {
+        let address = self.registrar.as_ref().map(Registrar::address).transpose();
+        address.map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// Where it listens.
@@ -155,11 +180,17 @@ impl Server {
         let (inbox, inputs) = mpsc::channel(INBOX);
         let models = models::Models::new(&run.model);
         let (changed, list) = watch::channel(self.revoked.revocations());
-        let mut watcher = JoinSet::new();
-        watcher.spawn(revocation::watch(self.revoked, changed, inbox.clone()));
+        let closing = CancellationToken::new();
+        let mut doorkeepers = JoinSet::new();
+        doorkeepers.spawn(revocation::watch(self.revoked, changed, inbox.clone()));
+        if let Some(registrar) = self.registrar {
+            let port = self.endpoint.local_addr().map_err(|error| Error::Internal(error.to_string()))?.port();
+            doorkeepers.spawn(registrar.serve(port, inbox.clone(), closing.clone()));
+        }
         let shared = Arc::new(Shared {
             inputs: inbox,
             revoked: list.clone(),
+            issuing: self.issuing,
             models: models.watch(),
             layout: Arc::clone(run.model.layout()),
             stages: run.strategy.stages.clone(),
@@ -167,7 +198,6 @@ impl Server {
             uploads: session::Uploads::new(self.limits.upload_bytes),
             limits: self.limits,
         });
-        let closing = CancellationToken::new();
         let mut driver = JoinSet::new();
         driver.spawn(Driver::start(run, models, inputs, list, self.limits, tell)?.run(stop));
         let accepting = accept(self.endpoint.clone(), shared, closing.clone());

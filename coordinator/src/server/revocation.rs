@@ -38,7 +38,7 @@ pub(super) async fn watch(
             }
             Err(error) => error.to_string(),
         };
-        if inputs.send(Input::Notice { text }).await.is_err() {
+        if inputs.send(Input::Notice { client: None, text }).await.is_err() {
             return;
         }
     }

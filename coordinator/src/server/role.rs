@@ -10,6 +10,7 @@ pub(super) enum Act {
     Control,
     Get,
     PutUpdate,
+    Renew,
     ReportCentral,
     ReportOwn,
 }
@@ -18,9 +19,11 @@ const ALLOWED: &[(Role, Act)] = &[
     (Role::Client, Act::Control),
     (Role::Client, Act::Get),
     (Role::Client, Act::PutUpdate),
+    (Role::Client, Act::Renew),
     (Role::Client, Act::ReportOwn),
     (Role::Evaluator, Act::Control),
     (Role::Evaluator, Act::Get),
+    (Role::Evaluator, Act::Renew),
     (Role::Evaluator, Act::ReportCentral),
 ];
 
@@ -45,6 +48,7 @@ pub(super) fn may_ask(role: Role, request: &Request) -> bool {
     match request {
         Request::Get { .. } => may(role, Act::Get),
         Request::Put(put) => matches!(put.ticket, Ticket::Train { .. }) && may(role, Act::PutUpdate),
+        Request::Renew { .. } => may(role, Act::Renew),
         Request::Report { ticket, results } => {
             let is_central = results.central.is_some();
             let is_own = results.train.is_some() || results.local.is_some();
@@ -64,7 +68,7 @@ mod tests {
     fn evaluators_do_not_train_and_clients_do_not_speak_for_the_hold_out() {
         assert!(!may(Role::Evaluator, Act::PutUpdate) && !may(Role::Client, Act::ReportCentral));
         assert!(!may(Role::Evaluator, Act::ReportOwn));
-        for act in [Act::Control, Act::Get, Act::PutUpdate, Act::ReportCentral, Act::ReportOwn] {
+        for act in [Act::Control, Act::Get, Act::PutUpdate, Act::Renew, Act::ReportCentral, Act::ReportOwn] {
             assert!(!may(Role::Coordinator, act));
         }
     }

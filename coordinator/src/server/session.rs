@@ -8,6 +8,7 @@ use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tributary_certs::peer::Peer;
 use tributary_certs::{Serial, tls};
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket};
@@ -20,6 +21,7 @@ use tributary_common::sum;
 
 use super::limits::Limits;
 use super::models::Served;
+use super::registrar::{self, Issuing};
 use super::revocation::Revoked;
 use super::role;
 use super::spool::{Spool, Spools};
@@ -39,7 +41,7 @@ pub(super) enum Input {
     Fetched { bytes: u64 },
     Gone { client: ClientId, connection: ConnectionId },
     Hello { identity: Identity, hello: Hello, handle: Handle },
-    Notice { text: String },
+    Notice { client: Option<ClientId>, text: String },
     Refused { client: ClientId, ticket: Ticket, reason: String },
     Report { client: ClientId, serial: Serial, ticket: Ticket, results: Box<Results> },
     Said { client: ClientId, connection: ConnectionId, message: ToCoordinator },
@@ -107,6 +109,7 @@ impl Uploads {
 pub(super) struct Shared {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) revoked: Revoked,
+    pub(super) issuing: Option<Arc<Issuing>>,
     pub(super) models: watch::Receiver<Served>,
     pub(super) layout: Arc<Layout>,
     pub(super) stages: Pipeline,
@@ -154,33 +157,25 @@ fn handshake_failed(error: &quinn::ConnectionError) -> Ended {
 async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) -> Result<(), Ended> {
     let handshake = async {
         let connection = incoming.await.map_err(|error| handshake_failed(&error))?;
-        let (identity, serial) = peer(&connection)?;
+        let peer = peer(&connection)?;
         let (send, recv) = connection.accept_bi().await.map_err(|error| error.to_string())?;
         let mut reader = FrameReader::new(recv);
         match reader.next().await.map_err(|error| error.to_string())? {
-            Some(ToCoordinator::Hello(hello)) => Ok((connection, identity, serial, hello, send, reader)),
-            _ => Err(Ended::Session(format!("{identity} did not begin with hello"))),
+            Some(ToCoordinator::Hello(hello)) => Ok((connection, peer, hello, send, reader)),
+            _ => Err(Ended::Session(format!("{} did not begin with hello", peer.identity))),
         }
     };
     let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
-    let (connection, identity, serial, hello, send, reader) =
-        joined.map_err(|_| "handshake took too long".to_owned())??;
+    let (connection, peer, hello, send, reader) = joined.map_err(|_| "handshake took too long".to_owned())??;
     let (outbox, messages) = mpsc::channel(OUTBOX);
-    let handle = Handle { connection: connection.clone(), serial: serial.clone(), outbox };
-    let (client, id) = (identity.name.clone(), handle.id());
-    let role = identity.role;
-    tell(&shared, Input::Hello { identity, hello, handle }).await?;
-    let session = Session {
-        client: client.clone(),
-        serial: serial.clone(),
-        role,
-        id,
-        connection: connection.clone(),
-        shared: Arc::clone(&shared),
-    };
+    let handle = Handle { connection: connection.clone(), serial: peer.serial.clone(), outbox };
+    let (client, id) = (peer.identity.name.clone(), handle.id());
+    tell(&shared, Input::Hello { identity: peer.identity.clone(), hello, handle }).await?;
+    let peer = Arc::new(peer);
+    let session = Session { peer: Arc::clone(&peer), id, connection: connection.clone(), shared: Arc::clone(&shared) };
     let result = session.run(send, reader, messages, closing).await;
     if let Err(reason) = &result {
-        let is_revoked = shared.revoked.borrow().holds(&serial);
+        let is_revoked = shared.revoked.borrow().holds(&peer.serial);
         let code = if is_revoked { close_code::NOT_ALLOWED } else { close_code::PROTOCOL };
         connection.close(code, reason.as_bytes());
     }
@@ -191,14 +186,12 @@ async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationTok
 /// What a closed connection, a log line and a client's operator read.
 pub(super) const REVOKED: &str = "the certificate was revoked";
 
-fn peer(connection: &Connection) -> Result<(Identity, Serial), String> {
+fn peer(connection: &Connection) -> Result<Peer, String> {
     let certificates = connection
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok())
         .ok_or_else(|| "no certificate".to_owned())?;
-    let identity = tributary_certs::peer::identity(&certificates).map_err(|error| error.to_string())?;
-    let serial = Serial::of(&certificates[0]).map_err(|error| error.to_string())?;
-    Ok((identity, serial))
+    tributary_certs::peer::of(&certificates).map_err(|error| error.to_string())
 }
 
 async fn tell(shared: &Shared, input: Input) -> Ending {
@@ -207,15 +200,21 @@ async fn tell(shared: &Shared, input: Input) -> Ending {
 
 #[derive(Clone)]
 struct Session {
-    client: ClientId,
-    serial: Serial,
-    role: Role,
+    peer: Arc<Peer>,
     id: ConnectionId,
     connection: Connection,
     shared: Arc<Shared>,
 }
 
 impl Session {
+    fn client(&self) -> &ClientId {
+        &self.peer.identity.name
+    }
+
+    fn role(&self) -> Role {
+        self.peer.identity.role
+    }
+
     /// Serves until the peer leaves, breaks the protocol, or the coordinator closes.
     async fn run(
         self,
@@ -244,6 +243,8 @@ impl Session {
             Err("the client ended its control stream".to_owned())
         });
         let mut revoked = self.shared.revoked.clone();
+        let expiry = tokio::time::sleep(registrar::time_left(&self.peer));
+        tokio::pin!(expiry);
         loop {
             tokio::select! {
                 biased;
@@ -253,6 +254,10 @@ impl Session {
                 }
                 // When the bell is gone, so is the server: `closing` says so.
                 Ok(()) = revoked.changed() => self.belongs()?,
+                () = &mut expiry => {
+                    connection.close(close_code::EXPIRED, b"the certificate has ended; come back with a new one");
+                    return Ok(());
+                }
                 Some(ended) = writer.join_next() => return ended.map_err(|error| error.to_string())?,
                 Some(ended) = tasks.join_next() => ended.map_err(|error| error.to_string())??,
                 stream = connection.accept_bi() => {
@@ -267,14 +272,14 @@ impl Session {
 
     /// Asked whenever the list changes and for every new stream: the handshake was long ago.
     fn belongs(&self) -> Ending {
-        if self.shared.revoked.borrow().holds(&self.serial) { Err(REVOKED.to_owned()) } else { Ok(()) }
+        if self.shared.revoked.borrow().holds(&self.peer.serial) { Err(REVOKED.to_owned()) } else { Ok(()) }
     }
 
     async fn said(&self, message: ToCoordinator) -> Ending {
-        if !role::may_say(self.role, &message) || matches!(message, ToCoordinator::Hello(_)) {
-            return Err(format!("{} may not say this", self.role));
+        if !role::may_say(self.role(), &message) || matches!(message, ToCoordinator::Hello(_)) {
+            return Err(format!("{} may not say this", self.role()));
         }
-        tell(&self.shared, Input::Said { client: self.client.clone(), connection: self.id, message }).await
+        tell(&self.shared, Input::Said { client: self.client().clone(), connection: self.id, message }).await
     }
 
     /// One stream with tensors or results. A transfer that the peer breaks off is no fault of the connection.
@@ -283,20 +288,27 @@ impl Session {
         let request = tokio::time::timeout(self.shared.limits.handshake, reading);
         let request =
             request.await.map_err(|_| "a request took too long".to_owned())?.map_err(|error| error.to_string())?;
-        if !role::may_ask(self.role, &request) {
-            return Err(format!("{} may not ask for this", self.role));
+        if !role::may_ask(self.role(), &request) {
+            return Err(format!("{} may not ask for this", self.role()));
         }
         let result = match request {
             Request::Get { digest, from } => self.get(&mut send, digest, from).await,
             Request::Put(put) => self.put(&mut send, &mut recv, put).await,
             Request::Report { ticket, results } => {
-                let (client, serial) = (self.client.clone(), self.serial.clone());
+                let (client, serial) = (self.client().clone(), self.peer.serial.clone());
                 tell(&self.shared, Input::Report { client, serial, ticket, results }).await?;
                 answer(&mut send, &Answer::Permit { from: 0 }).await
             }
+            Request::Renew { request } => {
+                let renewed = match &self.shared.issuing {
+                    Some(issuing) => issuing.renew(&self.peer, request).await,
+                    None => Answer::Refused { reason: "this coordinator gives no certificates".to_owned() },
+                };
+                answer(&mut send, &renewed).await
+            }
         };
         if let Err(error) = result {
-            tracing::debug!(client = %self.client, %error, "a transfer ended early");
+            tracing::debug!(client = %self.client(), %error, "a transfer ended early");
         }
         Ok(())
     }
@@ -317,7 +329,7 @@ impl Session {
 
     async fn put(&self, send: &mut SendStream, recv: &mut RecvStream, put: Box<Put>) -> Result<(), net::Error> {
         let (asked, admission) = oneshot::channel();
-        let input = Input::Admit { client: self.client.clone(), put: put.clone(), answer: asked };
+        let input = Input::Admit { client: self.client().clone(), put: put.clone(), answer: asked };
         drop(tell(&self.shared, input).await);
         match admission.await.unwrap_or_else(|_| Admission::No("the coordinator ends".to_owned())) {
             Admission::Known => answer(send, &Answer::Permit { from: put.bytes }).await,
@@ -327,10 +339,10 @@ impl Session {
                 answer(send, &Answer::Permit { from: 0 }).await?;
                 let received = self.receive(recv, &put).await;
                 drop(permit);
-                let client = self.client.clone();
+                let client = self.client().clone();
                 match received {
                     Ok(spool) => {
-                        let serial = self.serial.clone();
+                        let serial = self.peer.serial.clone();
                         drop(tell(&self.shared, Input::Staged { client, serial, put, spool }).await);
                     }
                     Err(Fault::Update(reason)) => {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_certs::{Authority, tls};
-use tributary_client::agent::{self, Status};
+use tributary_certs::Authority;
+use tributary_client::agent::{self, Membership, Status};
 use tributary_client::cli::stop;
 use tributary_common::id::{ClientId, Round, Seed, Ticket};
 use tributary_common::identity::{Identity, Role};
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &arguments::Load, output: Output) -> Result<u8, Fai
         let identity =
             Identity { federation: authority.federation().to_owned(), role: Role::Client, name: name.clone() };
         let credentials = authority.issue(&identity, VALIDITY, certs::now()).map_err(failed)?;
-        members.push((name, tls::client_config(&credentials).map_err(failed)?));
+        members.push((name, Membership::fixed(credentials)));
     }
     output.say(&format!("{clients} clients towards {}", arguments.coordinator));
     let runtime = tokio::runtime::Runtime::new().map_err(failed)?;
@@ -72,16 +72,13 @@ pub(super) fn run(arguments: &arguments::Load, output: Output) -> Result<u8, Fai
 }
 
 /// Plays every client until the run is over, the time is up, or a signal comes.
-async fn play(
-    arguments: &arguments::Load,
-    members: Vec<(ClientId, rustls::ClientConfig)>,
-) -> Result<(Tally, bool), Failure> {
+async fn play(arguments: &arguments::Load, members: Vec<(ClientId, Membership)>) -> Result<(Tally, bool), Failure> {
     let mut signals = JoinSet::new();
     let signal = stop::token(false, &mut signals).map_err(failed)?;
     let stop = signal.child_token();
     let tally = Arc::new(Mutex::new(Tally::new(super::sim::now())));
     let mut clients = JoinSet::new();
-    for (name, tls) in members {
+    for (name, membership) in members {
         let member = Member {
             seed: Seed(arguments.seed),
             settings: agent::Settings {
@@ -92,7 +89,7 @@ async fn play(
                 once: true,
                 windows: Windows::default(),
             },
-            tls,
+            membership,
             think: Duration::from_secs_f64(arguments.think),
             churn: arguments.churn,
             cut: arguments.cut,
@@ -130,7 +127,7 @@ async fn play(
 /// One client with what it may do to the coordinator.
 struct Member {
     settings: agent::Settings,
-    tls: rustls::ClientConfig,
+    membership: Membership,
     seed: Seed,
     think: Duration,
     /// Probability to leave for a while when work comes.
@@ -192,7 +189,7 @@ impl Member {
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            ended = agent::run(self.settings.clone(), self.tls.clone(), worker, gone.clone(), tell) => ended,
+            ended = agent::run(self.settings.clone(), self.membership.clone(), worker, gone.clone(), tell) => ended,
             never = cutter => match never {},
         }
     }

@@ -104,6 +104,8 @@ impl Tally {
             | Status::Progress { .. }
             | Status::Suspended
             | Status::Unfit { .. }
+            | Status::NotRenewed { .. }
+            | Status::Renewed { .. }
             | Status::Working { .. } => {}
         }
     }

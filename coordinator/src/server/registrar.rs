@@ -1,0 +1,163 @@
+//! Where certificates are given: to devices with a token at a port of its own, and to members whose certificate is at half
+//! of its life on their own connection.
+//!
+//! The port for joining is open to anybody. Nothing is kept of a peer before its address has proved to be real (QUIC's
+//! Retry), and a peer has one connection, one short message and a few seconds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use quinn::{Endpoint, Incoming};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tributary_certs::enrolment::{Grant, NotGranted, Secret};
+use tributary_certs::peer::Peer;
+use tributary_certs::{Authority, Credentials, tls};
+use tributary_common::message::{Answer, Certificate, Join, Joined, short_text};
+use tributary_common::net::{self, close_code};
+
+use super::session::Input;
+use super::{Error, Limits};
+
+/// The largest message of a device, in bytes: a secret and a signing request.
+const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+#[expect(clippy::disallowed_methods, reason = "certificates are valid from now on")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// How long a peer's certificate is valid from now on. A connection does not outlive it.
+pub(super) fn time_left(peer: &Peer) -> Duration {
+    peer.expires.duration_since(now()).unwrap_or_default()
+}
+
+/// An authority that gives certificates while a run is served.
+#[derive(Debug)]
+pub struct Issuing {
+    /// The authority, whose issuing key is on this machine.
+    pub authority: Authority,
+    /// How long the certificates are valid.
+    pub validity: Duration,
+}
+
+impl Issuing {
+    /// The authority works with files and waits for the disk: it has threads of its own for that.
+    async fn ask(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Self) -> Result<Grant, NotGranted> + Send + 'static,
+    ) -> Result<Grant, String> {
+        let issuing = Arc::clone(self);
+        let answer =
+            tokio::task::spawn_blocking(move || question(&issuing)).await.map_err(|error| error.to_string())?;
+        answer.map_err(|error| {
+            if let NotGranted::Authority(inner) = &error {
+                // The peer learns that something is wrong, the operator what.
+                tracing::error!("the authority could not answer: {inner}");
+            }
+            error.to_string()
+        })
+    }
+
+    /// A new certificate for a member that is connected.
+    pub(super) async fn renew(self: &Arc<Self>, peer: &Arc<Peer>, request: String) -> Answer {
+        let peer = Arc::clone(peer);
+        let renewed =
+            self.ask(move |this| this.authority.renew(&peer.identity, &peer.serial, &request, this.validity, now()));
+        match renewed.await {
+            Ok(Grant { chain, roots, .. }) => Answer::Certificate(Certificate { chain, roots }),
+            Err(reason) => Answer::Refused { reason: short_text(reason) },
+        }
+    }
+}
+
+/// The port for joining.
+#[derive(Debug)]
+pub(super) struct Registrar {
+    endpoint: Endpoint,
+    issuing: Arc<Issuing>,
+    limits: Limits,
+}
+
+impl Registrar {
+    pub(super) fn bind(
+        address: SocketAddr,
+        credentials: &Credentials,
+        issuing: Arc<Issuing>,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let tls = tls::join_server_config(credentials)?;
+        let endpoint = net::server_endpoint(address, tls, net::stranger_transport())
+            .map_err(|source| Error::Listen { address, source })?;
+        Ok(Self { endpoint, issuing, limits })
+    }
+
+    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Answers devices until told to close. `port` is that of the members.
+    pub(super) async fn serve(self, port: u16, inputs: mpsc::Sender<Input>, closing: CancellationToken) {
+        let mut devices = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => break,
+                Some(_) = devices.join_next() => {}
+                incoming = self.endpoint.accept() => {
+                    let Some(incoming) = incoming else { break };
+                    if !incoming.remote_address_validated() {
+                        // A packet costs an answer of the same size and nothing else; it fails only for those validated.
+                        drop(incoming.retry());
+                    } else if devices.len() >= self.limits.joining_connections {
+                        incoming.refuse();
+                    } else {
+                        let answering = answer(incoming, Arc::clone(&self.issuing), port, inputs.clone());
+                        let longest = self.limits.handshake;
+                        devices.spawn(async move {
+                            match tokio::time::timeout(longest, answering).await {
+                                Ok(Ok(())) => {}
+                                Ok(Err(reason)) => tracing::info!("a device did not join: {reason}"),
+                                Err(_) => tracing::info!("a device took longer than {} s to join", longest.as_secs()),
+                            }
+                        });
+                    }
+                }
+            }
+        }
+        self.endpoint.close(close_code::DONE, b"the coordinator ends");
+    }
+}
+
+async fn answer(
+    incoming: Incoming,
+    issuing: Arc<Issuing>,
+    port: u16,
+    inputs: mpsc::Sender<Input>,
+) -> Result<(), String> {
+    let address = incoming.remote_address();
+    let connection = incoming.await.map_err(|error| format!("handshake failed: {error}"))?;
+    let (mut send, mut recv) = connection.accept_bi().await.map_err(|error| error.to_string())?;
+    let Join { secret, request } =
+        net::read_short_message(&mut recv, MESSAGE_BYTES_MAX).await.map_err(|error| error.to_string())?;
+    let granted =
+        issuing.ask(move |this| this.authority.redeem(&Secret::from_bytes(secret), &request, this.validity, now()));
+    let answer = match granted.await {
+        Ok(Grant { identity, chain, roots }) => {
+            let text = format!("{identity} joined from {}", address.ip());
+            drop(inputs.send(Input::Notice { client: Some(identity.name), text }).await);
+            Joined::Granted { certificate: Certificate { chain, roots }, port }
+        }
+        Err(reason) => {
+            tracing::warn!("refused to let a device at {address} join: {reason}");
+            Joined::Refused { reason: short_text(reason) }
+        }
+    };
+    net::write_message(&mut send, &answer).await.map_err(|error| error.to_string())?;
+    drop(send.finish());
+    // The device closes once it has read; a close from here could overtake the answer.
+    connection.closed().await;
+    Ok(())
+}
