@@ -150,8 +150,26 @@ pub(crate) struct Coordinator {
     #[command(flatten)]
     pub(crate) run: RunFile,
     /// Identity folder with the role coordinator (`tributary certs issue`)
+    #[arg(long, required_unless_present = "new_federation")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Make an authority and the coordinator's identity at the first start, below federation/
     #[arg(long)]
-    pub(crate) identity: PathBuf,
+    pub(crate) new_federation: bool,
+    /// Folder of the authority: devices can join here with a token, and members renew their certificates
+    #[arg(long, value_name = "DIR")]
+    pub(crate) authority: Option<PathBuf>,
+    /// Where devices join; by default the next port after --listen
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) join_listen: Option<SocketAddr>,
+    /// Host name or address by which devices reach this coordinator, for their tokens
+    #[arg(long, value_name = "HOST")]
+    pub(crate) public: Option<String>,
+    /// Invite a client of this name, and print its token
+    #[arg(long, value_name = "NAME")]
+    pub(crate) invite: Vec<String>,
+    /// Seconds for which members' certificates are valid; by default seven days
+    #[arg(long, hide = true)]
+    pub(crate) member_seconds: Option<u64>,
     /// Where to listen; port 0 is any free one
     #[arg(long, default_value = "0.0.0.0:4433")]
     pub(crate) listen: SocketAddr,
@@ -248,6 +266,19 @@ pub(crate) enum CertsCommand {
         /// Days until it expires
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3650))]
         days: u64,
+    },
+    /// Invite a device: print a token with which it joins
+    Invite {
+        /// Folder of the authority
+        authority: PathBuf,
+        /// Name of the member, unique in the federation
+        name: String,
+        /// Role: client or evaluator
+        #[arg(long, value_enum, default_value = "client")]
+        role: Role,
+        /// Where the coordinator lets devices join; by default what it wrote into the authority's folder
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
     },
     /// Take back every certificate of a member
     Revoke {

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
+use tributary_certs::enrolment::Token;
 use tributary_certs::{Authority, describe, revocation};
 use tributary_common::identity::{self, Identity};
 
+use super::federation;
 use crate::arguments::{CertsCommand, Role, program, quoted};
-use crate::exit::{self, Failure, INVALID};
-use crate::output::{Format, Output, table};
+use crate::exit::{self, Failure, INVALID, USAGE};
+use crate::output::{Format, Output, code, table};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -28,7 +30,7 @@ impl From<Role> for identity::Role {
     }
 }
 
-fn invalid(error: tributary_certs::Error) -> Failure {
+pub(super) fn invalid(error: tributary_certs::Error) -> Failure {
     let hint = error.hint();
     Failure::new(INVALID, error).with_hint(hint)
 }
@@ -59,6 +61,9 @@ pub(super) fn run(command: &CertsCommand, output: Output) -> Result<u8, Failure>
                 output.document(&json!({ "identity": credentials.to_string(), "folder": out }));
             }
         }
+        CertsCommand::Invite { authority, name, role, address } => {
+            invite(authority, name, (*role).into(), address.clone(), output)?;
+        }
         CertsCommand::Revoke { authority, name, to } => revoke(authority, name, to, output)?,
         CertsCommand::Show { path } => show(path, output)?,
     }
@@ -79,6 +84,46 @@ pub(super) fn issue(
     Ok(identity)
 }
 
+/// A join token for one device.
+pub(super) fn token(authority: &Authority, name: &str, role: identity::Role, address: &str) -> Result<Token, Failure> {
+    let name = name.parse().map_err(|error| Failure::new(INVALID, error))?;
+    let identity = Identity { federation: authority.federation().to_owned(), role, name };
+    let secret = authority.invite(&identity, now()).map_err(invalid)?;
+    let token = Token { address: address.to_owned(), root: authority.root(), secret };
+    // What the device will read: a bad address is found here and not there.
+    token.to_string().parse().map_err(|error| {
+        Failure::new(USAGE, format!("`{address}` cannot stand in a token: {error}"))
+            .with_hint(Some("give --address HOST:PORT"))
+    })
+}
+
+fn invite(
+    folder: &Path,
+    name: &str,
+    role: identity::Role,
+    address: Option<String>,
+    output: Output,
+) -> Result<(), Failure> {
+    let authority = Authority::open(folder).map_err(invalid)?;
+    let address = address.or_else(|| federation::joining_address(folder)).ok_or_else(|| {
+        Failure::new(USAGE, "it is not known where devices join")
+            .with_hint(Some("start the coordinator with --authority first, or give --address HOST:PORT"))
+    })?;
+    let token = token(&authority, name, role, &address)?.to_string();
+    if output.format != Format::Text {
+        output.document(&json!({ "name": name, "role": role.as_str(), "token": token }));
+        return Ok(());
+    }
+    // The token alone is the result, so that it can be piped to where it is needed.
+    output.result(&token);
+    output.show(|| code(&token));
+    output.say(&format!(
+        "good once, for 24 hours, for the {role} `{name}`: {} client --join TOKEN --data SOURCE",
+        program()
+    ));
+    Ok(())
+}
+
 /// Takes back a member's certificates and hands the new list to the coordinators that are at hand.
 fn revoke(authority: &Path, name: &str, to: &[PathBuf], output: Output) -> Result<(), Failure> {
     let name = name.parse().map_err(|error| Failure::new(INVALID, error))?;
@@ -95,10 +140,9 @@ fn revoke(authority: &Path, name: &str, to: &[PathBuf], output: Output) -> Resul
         revoked.file.display()
     ));
     if to.is_empty() {
-        output.result(&format!(
-            "next            copy {} into the coordinator's identity folder; it is in use within two seconds",
-            revoked.file.display()
-        ));
+        let list = revoked.file.display();
+        output
+            .fact("next", &format!("copy {list} into the coordinator's identity folder, or start it with --authority"));
     }
     if revoked.roles.contains(&identity::Role::Coordinator) {
         output.say("clients read no list: they trust this coordinator until its certificate expires");

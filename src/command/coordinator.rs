@@ -13,6 +13,7 @@ use tributary_coordinator::server::{Error, Limits, Run, Server};
 use tributary_coordinator::store::Durability;
 use tributary_coordinator::strategy::plan_text;
 
+use super::federation::Federation;
 use super::run_folder::{self, Choice};
 use super::{certs, sim};
 use crate::arguments;
@@ -22,9 +23,41 @@ use crate::output::{Ending, Output, Summary};
 
 pub(super) fn run(arguments: &arguments::Coordinator, output: Output) -> Result<u8, Failure> {
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
-    let credentials = credentials(&arguments.identity, &[Role::Coordinator])?;
+    let federation = Federation::of(arguments, &file.strategy.name, output)?;
+    let credentials = credentials(&federation.identity, &[Role::Coordinator])?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
-    runtime.block_on(serve(arguments, &file, &credentials, output))
+    runtime.block_on(async {
+        let server = bind(arguments, &federation, &credentials, output)?;
+        serve(arguments, &file, &credentials, server, output).await
+    })
+}
+
+fn failed(error: Error) -> Failure {
+    match error {
+        Error::Listen { .. } => Failure::new(exit::RUN_FAILED, error)
+            .with_hint(Some("another process may use the port; choose one with --listen, or port 0 for any")),
+        other => Failure::new(exit::RUN_FAILED, other),
+    }
+}
+
+/// Takes the ports, before anything is written: a second coordinator leaves no folder behind.
+fn bind(
+    arguments: &arguments::Coordinator,
+    federation: &Federation,
+    credentials: &Credentials,
+    output: Output,
+) -> Result<Server, Failure> {
+    // The authority's own list is the newest; without one at hand somebody copies it into the identity folder.
+    let folder = federation.authority.as_ref().unwrap_or(&federation.identity);
+    let revoked = RevocationFile::open(&folder.join(revocation::FILE), credentials.roots())?;
+    let server = Server::bind(arguments.listen, credentials, revoked, Limits::default()).map_err(failed)?;
+    let address = server.address().map_err(failed)?;
+    let Some((issuing, joining)) = federation.issuing(arguments, address)? else { return Ok(server) };
+    let server = server.issuing(issuing, joining, credentials).map_err(failed)?;
+    if let Some(joining) = server.joining_address().map_err(failed)? {
+        federation.welcome(arguments, joining, output)?;
+    }
+    Ok(server)
 }
 
 /// A run's id: of its configuration and the moment it began. No random choice depends on it.
@@ -38,17 +71,9 @@ async fn serve(
     arguments: &arguments::Coordinator,
     file: &RunFile,
     credentials: &Credentials,
+    server: Server,
     output: Output,
 ) -> Result<u8, Failure> {
-    let failed = |error: Error| match error {
-        Error::Listen { .. } => Failure::new(exit::RUN_FAILED, error)
-            .with_hint(Some("another process may use the port; choose one with --listen, or port 0 for any")),
-        other => Failure::new(exit::RUN_FAILED, other),
-    };
-    let revoked = arguments.identity.join(revocation::FILE);
-    let revoked = RevocationFile::open(&revoked, credentials.roots())?;
-    // The port is taken before anything is written: a second coordinator leaves no folder behind.
-    let server = Server::bind(arguments.listen, credentials, revoked, Limits::default()).map_err(failed)?;
     let address = server.address().map_err(failed)?;
     let choice = match (&arguments.out, arguments.resume) {
         (Some(path), true) => Choice::Resume(path),

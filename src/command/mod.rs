@@ -6,6 +6,7 @@ mod client;
 mod coordinator;
 mod demo;
 mod eval;
+mod federation;
 mod list;
 mod load;
 mod report;

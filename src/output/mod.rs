@@ -1,5 +1,6 @@
 //! What people and programs see: results on standard output, talk and progress on standard error.
 
+mod code;
 mod progress;
 mod summary;
 mod table;
@@ -11,6 +12,7 @@ use std::io::{IsTerminal, Write};
 use serde_json::Value;
 use tributary_common::event::Event;
 
+pub(crate) use code::code;
 pub(crate) use progress::Progress;
 pub(crate) use summary::{Ending, Summary};
 pub(crate) use table::table;
@@ -92,6 +94,16 @@ impl Output {
     pub(crate) fn say(self, text: &str) {
         if !self.is_quiet {
             drop(writeln!(std::io::stderr().lock(), "{text}"));
+        }
+    }
+
+    /// Something for the eyes of a person at a terminal only.
+    pub(crate) fn show(self, draw: impl FnOnce() -> Option<String>) {
+        if self.is_terminal
+            && self.format == Format::Text
+            && let Some(text) = draw()
+        {
+            self.say(&text);
         }
     }
 

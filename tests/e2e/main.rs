@@ -12,6 +12,7 @@ mod federation;
 mod golden;
 mod hostile;
 mod load;
+mod membership;
 mod mistakes;
 mod process;
 mod published;

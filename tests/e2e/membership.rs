@@ -1,0 +1,200 @@
+//! Who comes in, who goes out, and how that changes while a run goes on.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tributary_certs::{Credentials, Serial};
+
+use super::federation::{Coordinator, Federation};
+use super::process::{Process, Said, appears, say, tributary};
+
+/// Longer than a round takes on a loaded machine; an event that did not come by then does not come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A run of three clients that ends only when it is told to.
+fn endless(federation: &Federation) {
+    federation.run_file(&[
+        ("rounds = 50", "rounds = 1000000"),
+        ("wait_for = 10", "wait_for = 3"),
+        ("quorum = 10", "quorum = 1"),
+        (r#"{ kind = "shards", clients = 10, per_client = 2, assign = "stride" }"#, r#"{ kind = "iid", clients = 3 }"#),
+        ("[evaluate]\nevery = 1\non = [\"train\", \"central\"]", ""),
+    ]);
+}
+
+/// A client that says nothing but errors: nobody reads along, and a full pipe would stop it.
+fn client(federation: &Federation, name: &str, part: &str, address: &str) -> Process {
+    federation.client_with(name, address, &["--run", "run.toml", "--part", part, "--quiet"])
+}
+
+/// Events of a coordinator, read beside the test so that it never waits for a reader.
+struct Watched {
+    events: mpsc::Receiver<Value>,
+}
+
+impl Watched {
+    fn new(process: &mut Process) -> Self {
+        let (sender, events) = mpsc::channel();
+        let told = process.events();
+        std::thread::spawn(move || told.take_while(|event| sender.send(event.clone()).is_ok()).for_each(drop));
+        Self { events }
+    }
+
+    /// The next event that is told from now on and is as wanted.
+    #[track_caller]
+    fn next(&self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        self.events.try_iter().for_each(drop);
+        self.until(what, is_wanted)
+    }
+
+    /// The next event that is as wanted, those already told included.
+    #[track_caller]
+    fn until(&self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let left = PATIENCE.saturating_sub(began.elapsed());
+            match self.events.recv_timeout(left) {
+                Ok(event) if is_wanted(&event) => return event,
+                Ok(_) => {}
+                Err(_) => panic!("no {what} came"),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn round_of(&self, clients: u64) {
+        let what = format!("round of {clients} clients");
+        self.next(&what, |event| event["event"] == "round" && event["clients"] == clients);
+    }
+
+    #[track_caller]
+    fn notice(&self, client: &str, text: &str) {
+        self.until(text, |event| {
+            event["event"] == "notice"
+                && event["client"] == client
+                && event["text"].as_str().is_some_and(|told| told.contains(text))
+        });
+    }
+}
+
+/// What goes wrong without it: a member that must go stays until it leaves by itself, or the run waits for it.
+#[test]
+fn a_revoked_client_is_out_within_five_seconds_and_the_run_goes_on() {
+    let federation = Federation::new();
+    endless(&federation);
+    ["a", "b", "c"].into_iter().for_each(|name| federation.issue(name, "client"));
+    let Coordinator { mut process, address } = federation.coordinator(&[]);
+    let watched = Watched::new(&mut process);
+    let [_a, b, _c] =
+        [("a", "0"), ("b", "1"), ("c", "2")].map(|(name, part)| client(&federation, name, part, &address));
+    watched.round_of(3);
+
+    say(federation.path(), &["certs", "revoke", "ca", "b", "--to", "hub"]).ends_well();
+    let began = Instant::now();
+    b.end().fails(5, &["not authorised", "the certificate was revoked"]);
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    watched.notice("b", "sent away");
+    watched.round_of(2);
+
+    // No second handshake; the same name with another certificate is a member like any other.
+    client(&federation, "b", "1", &address).end().fails(5, &["it was revoked", "hint: "]);
+    say(federation.path(), &["certs", "issue", "ca", "b", "--out", "b-again"]).ends_well();
+    let _again = client(&federation, "b-again", "1", &address);
+    watched.round_of(3);
+}
+
+#[test]
+fn a_coordinator_does_not_begin_with_a_list_that_it_cannot_trust() {
+    let federation = Federation::new();
+    endless(&federation);
+    std::fs::write(federation.path().join("hub/revoked.crl"), "nonsense").unwrap();
+    let start = ["coordinator", "run.toml", "--identity", "hub", "--listen", "127.0.0.1:0"];
+    say(federation.path(), &start).fails(5, &["hub/revoked.crl", "no list of revoked certificates"]);
+    say(federation.path(), &["certs", "revoke", "ca", "nobody"]).fails(3, &["issued nothing", "hint: "]);
+}
+
+/// A coordinator that makes its own federation and gives certificates for so many seconds.
+fn founded(federation: &Federation, seconds: u64) -> (Process, Watched) {
+    let mut command = tributary(federation.path());
+    command.args(["coordinator", "run.toml", "--new-federation", "--json-lines", "--address-file", "address"]);
+    command.args(["--listen", "127.0.0.1:0", "--join-listen", "127.0.0.1:0"]);
+    let mut process = Process::start(command.args(["--member-seconds", &seconds.to_string()]));
+    appears(&federation.path().join("address"));
+    let watched = Watched::new(&mut process);
+    (process, watched)
+}
+
+fn invite(folder: &Path, name: &str) -> String {
+    say(folder, &["certs", "invite", "federation/authority", name]).ends_well().out.trim().to_owned()
+}
+
+fn joining(folder: &Path, token: &str, identity: &str, part: &str) -> Process {
+    let mut command = tributary(folder);
+    command.args(["client", "--join", token, "--identity", identity, "--run", "run.toml", "--part", part]);
+    command.arg("--quiet");
+    Process::start(&mut command)
+}
+
+/// Two commands and a token: nobody carries a key, and nobody comes back for the renewal.
+#[test]
+fn devices_join_by_token_and_renew_while_they_train() {
+    let federation = Federation::new();
+    endless(&federation);
+    let folder = federation.path();
+    let (coordinator, watched) = founded(&federation, 8);
+    let tokens = ["a", "b", "c"].map(|name| invite(folder, name));
+    let members = ["a", "b", "c"].iter().zip(&tokens).enumerate();
+    let mut members: Vec<_> =
+        members.map(|(part, (name, token))| joining(folder, token, name, &part.to_string())).collect();
+    watched.notice("c", "joined from 127.0.0.1");
+    watched.round_of(3);
+    let serial = |name: &str| Serial::of(&Credentials::load(&folder.join(name)).unwrap().chain()[0]).unwrap();
+    let first = serial("a");
+
+    // The token was good once. Who has joined does not need it any more.
+    joining(folder, &tokens[0], "thief", "0").end().fails(5, &["used already", "revoke the member", "hint: "]);
+    assert!(!folder.join("thief/chain.pem").exists());
+    drop(members.remove(2));
+    members.push(joining(folder, &tokens[2], "c", "2"));
+    watched.round_of(3);
+
+    // The first certificates end, and the connections with them: who is here after that came with another one.
+    std::thread::sleep(Duration::from_secs(9));
+    assert_ne!(serial("a"), first);
+    watched.round_of(3);
+
+    // Revocation needs no copy where the authority is at hand, and takes the renewed certificates too.
+    say(folder, &["certs", "revoke", "federation/authority", "a"]).ends_well();
+    members.remove(0).end().fails(5, &["revoked"]);
+    watched.round_of(2);
+    coordinator.signal("TERM");
+    coordinator.end();
+}
+
+#[test]
+fn what_is_no_token_of_this_federation_joins_nobody() {
+    let federation = Federation::new();
+    endless(&federation);
+    let folder = federation.path();
+    let (_coordinator, _watched) = founded(&federation, 3600);
+    let token = invite(folder, "a");
+    let join = |token: &str| -> Said { joining(folder, token, "a", "0").end() };
+    let flip = |at: usize| {
+        let digit = if &token[at..=at] == "0" { "1" } else { "0" };
+        format!("{}{digit}{}", &token[..at], &token[at + 1..])
+    };
+    join(&flip(token.len() - 1)).fails(5, &["not known here", "hint: make a new token"]);
+    join(&flip(token.len() - 70)).fails(5, &["no root with the fingerprint"]);
+    join(&token[..token.len() - 1]).fails(2, &["not a join token", "hint: copy the whole line"]);
+    // The fingerprint and the secret, with an address where nobody is.
+    let nobody = format!("tributary-join://127.0.0.1:1/{}", &token[token.len() - 129..]);
+    join(&nobody).fails(4, &["could not reach 127.0.0.1:1", "hint: "]);
+    say(folder, &["certs", "invite", "federation/authority", "hub", "--role", "coordinator"])
+        .fails(3, &["coordinators are not invited"]);
+    say(folder, &["certs", "invite", "ca", "a"]).fails(2, &["not known where devices join", "hint: "]);
+    // After all these the token is as good as before.
+    let _member = joining(folder, &token, "a", "0");
+    appears(&folder.join("a/chain.pem"));
+}
