@@ -11,6 +11,7 @@ mod demo;
 mod federation;
 mod golden;
 mod hostile;
+mod journal;
 mod mistakes;
 mod process;
 mod published;
