@@ -81,6 +81,12 @@ pub(crate) enum Command {
     Load(Load),
     /// Write the report of a run as one HTML page
     Report(Report),
+    /// Tell the story of a run from its journal
+    Inspect(RunFolder),
+    /// Check a run's journal and files against their digests
+    Verify(RunFolder),
+    /// Go back to an earlier version of a run; what came after it is kept and counts no more
+    Rollback(Rollback),
     /// Measure a saved model
     Eval(Eval),
     /// List every layer, rule, partition, source and so on
@@ -305,6 +311,23 @@ pub(crate) enum Role {
     Coordinator,
     /// Measures models on hold-out data
     Evaluator,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunFolder {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// Folder of the run, which no process is at work on
+    #[arg(value_name = "RUN")]
+    pub(crate) folder: PathBuf,
+    /// The version to go on from; `tributary inspect` names them
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: u64,
 }
 
 #[derive(Debug, Args)]

@@ -72,7 +72,8 @@ fn accepted(index: usize, digest: Digest, payload: Payload) -> Item {
 fn begin(folder: &Path) -> Outcome<Journal> {
     let mut journal = Journal::create(folder, Durability::Power)?;
     let row = Row::RunCreated { run: RunId([0; 16]), config: Digest([0; 32]), model: Digest([0; 32]) };
-    let created = Item { recorded: Recorded { at: Time(0), row }, wall_ms: 0, brings: Brings::Nothing };
+    let brings = Brings::Optimizer(Digest([0; 32]));
+    let created = Item { recorded: Recorded { at: Time(0), row }, wall_ms: 0, brings };
     journal.commit(vec![created], Time(0))?;
     Ok(journal)
 }

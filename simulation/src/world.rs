@@ -207,6 +207,10 @@ impl<'a> World<'a> {
         let roster = Roster::simulated(run.population.clients());
         let mut effects = Vec::new();
         let past = &run.past;
+        let optimizer_digest = match past.rows.is_empty() {
+            true => Some(run.store.keep(Version(0), &run.model, &run.optimizer.state())?),
+            false => None,
+        };
         let machine = if past.rows.is_empty() {
             let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
             Machine::new(settings, roster, row, &mut effects)
@@ -229,7 +233,7 @@ impl<'a> World<'a> {
             staged: BTreeMap::new(),
             journal,
             rows: Vec::new(),
-            optimizer_digest: None,
+            optimizer_digest,
             effects,
             round_began: Duration::ZERO,
             ended: None,
@@ -371,7 +375,7 @@ impl<'a> World<'a> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let is_whole = row.ends_round() || matches!(row, Row::RunCreated { .. });
         let brings = match (&row, self.optimizer_digest) {
-            (Row::ModelCommitted { .. }, Some(digest)) => Brings::Optimizer(digest),
+            (Row::ModelCommitted { .. } | Row::RunCreated { .. }, Some(digest)) => Brings::Optimizer(digest),
             _ => Brings::Nothing,
         };
         self.rows.push(Item { recorded: Recorded { at: self.now, row }, wall_ms: 0, brings });

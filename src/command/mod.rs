@@ -7,6 +7,7 @@ mod coordinator;
 mod demo;
 mod eval;
 mod federation;
+mod inspect;
 mod list;
 mod load;
 mod report;
@@ -30,6 +31,9 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<u8, Failure>
         Command::Client(client) => client::run(client, output),
         Command::Certs(certs) => certs::run(&certs.command, output),
         Command::Report(report) => report::run(report, output),
+        Command::Inspect(folder) => inspect::inspect(folder, output),
+        Command::Verify(folder) => inspect::verify(folder, output),
+        Command::Rollback(rollback) => inspect::rollback(rollback, output),
         Command::Eval(eval) => eval::run(eval, output),
         Command::List(list) => list::run(list, output),
         Command::Load(load) => load::run(load, output),

@@ -76,17 +76,12 @@ fn resume(file: &RunFile, path: &Path, keeping: Keeping) -> Result<Begun, Failur
         return Err(Failure::new(INVALID, format!("the run in `{}` has no beginning", path.display())));
     };
     let id = *run;
-    let (model, optimizer) = match resumed.model {
-        Some(model) => {
-            let optimizer = Optimizer::with_state(file.strategy.optimizer, layout.count(), &resumed.optimizer);
-            let optimizer = optimizer.ok_or_else(|| {
-                let place = path.display();
-                Failure::new(INVALID, format!("the server optimiser's state in `{place}` is not of this model"))
-            })?;
-            (model, optimizer)
-        }
-        None => (file.initial_model()?, Optimizer::new(file.strategy.optimizer, layout.count())),
-    };
+    let optimizer = Optimizer::with_state(file.strategy.optimizer, layout.count(), &resumed.optimizer);
+    let optimizer = optimizer.ok_or_else(|| {
+        let place = path.display();
+        Failure::new(INVALID, format!("the server optimiser's state in `{place}` is not of this model"))
+    })?;
+    let model = resumed.model;
     let (past, store) = (resumed.past, Arc::new(store));
     Ok(Begun { id, model, optimizer, past, store, journal: Some(journal), folder: Some(path.to_owned()) })
 }
@@ -115,7 +110,7 @@ fn is_unfinished(file: &RunFile, path: &Path) -> bool {
         .rows()
         .next()
         .is_some_and(|first| matches!(first.row, Row::RunCreated { config, .. } if config == file.document.digest()));
-    let committed = found.versions().len() as u64;
+    let committed = found.versions().last().map_or(0, |last| last.version.0);
     let has_end = std::fs::read_to_string(path.join("events.jsonl")).is_ok_and(|events| {
         let last = events.lines().last().unwrap_or_default();
         last.contains("\"event\":\"done\"") && !last.contains("\"reason\":\"suspended\"")

@@ -11,6 +11,7 @@ mod demo;
 mod federation;
 mod golden;
 mod hostile;
+mod journal;
 mod load;
 mod membership;
 mod mistakes;

@@ -1,7 +1,7 @@
 //! From `Collecting` over `Closing` and `Committing` back to `Idle`.
 
 use tributary_common::Digest;
-use tributary_common::id::{Attempt, Ticket, Version};
+use tributary_common::id::{Ticket, Version};
 use tributary_common::time::Time;
 
 use super::effect::Fate;
@@ -124,7 +124,7 @@ impl Machine {
         self.settled = Some(Settled::of_round(&round));
         self.measure(now, &round, effects);
         self.round = self.round.next();
-        self.attempt = Attempt(0);
+        self.attempt = self.first_attempt(self.round);
         self.n_failed = 0;
     }
 }

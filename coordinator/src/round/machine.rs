@@ -1,7 +1,7 @@
 //! The machine itself: its state, `step`, and what follows from the state alone. The transitions stand in `opening`,
 //! `peers`, `closing`, `evaluation` and `ending`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use tributary_common::id::{Attempt, ClientId, Round, Ticket, Version};
 use tributary_common::time::Time;
@@ -44,6 +44,9 @@ pub struct Machine {
     pub(super) has_opened: bool,
     pub(super) told_waiting: Option<Waiting>,
     pub(super) settled: Option<Settled>,
+    /// First attempts of rounds that were played before a rollback: whoever holds an update of one that was taken back must
+    /// not give it to the round of the same number.
+    pub(super) first_attempts: BTreeMap<Round, Attempt>,
 }
 
 impl Machine {
@@ -72,6 +75,7 @@ impl Machine {
             has_opened: false,
             told_waiting: None,
             settled: None,
+            first_attempts: BTreeMap::new(),
         }
     }
 
@@ -177,6 +181,10 @@ impl Machine {
         if matches!(self.phase, Phase::Idle) && self.waiting.is_empty() {
             self.open_next(now, effects);
         }
+    }
+
+    pub(super) fn first_attempt(&self, round: Round) -> Attempt {
+        self.first_attempts.get(&round).copied().unwrap_or_default()
     }
 
     pub(super) fn append(&mut self, row: Row, after: After, effects: &mut Vec<Effect>) {

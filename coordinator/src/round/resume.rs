@@ -1,6 +1,8 @@
 //! Going on from the rows of an earlier process, inside the round that it left open.
 
-use tributary_common::id::{Ticket, Version};
+use std::collections::BTreeMap;
+
+use tributary_common::id::{Attempt, Round, Ticket, Version};
 use tributary_common::time::Time;
 
 use super::opening::slot_id;
@@ -17,14 +19,16 @@ impl Machine {
     /// keeps what was left of it: `now` and the times of the rows are on the run's own clock.
     #[must_use]
     pub fn resume(settings: Settings, roster: Roster, rows: &[Recorded], now: Time, effects: &mut Vec<Effect>) -> Self {
-        let committed = rows.iter().rposition(|recorded| matches!(recorded.row, Row::ModelCommitted { .. }));
-        let version = committed.map_or(Version(0), |last| match rows[last].row {
-            Row::ModelCommitted { version, .. } => version,
-            _ => unreachable!("it was found as a commit"),
+        let last = rows.iter().enumerate().rev().find_map(|(index, recorded)| match recorded.row {
+            Row::ModelCommitted { version, .. } | Row::RolledBack { version } => Some((index + 1, version)),
+            _ => None,
         });
+        let (begin, version) = last.unwrap_or((0, Version(0)));
         let mut machine = Self::at(settings, roster, version, rows.len() as u64);
-        machine.settled = committed.and_then(|last| Settled::of_rows(&rows[..=last]));
-        for recorded in &rows[committed.map_or(0, |last| last + 1)..] {
+        machine.settled = Settled::of_rows(&rows[..begin]);
+        machine.first_attempts = first_attempts(rows);
+        machine.attempt = machine.first_attempt(machine.round);
+        for recorded in &rows[begin..] {
             machine.replay(recorded);
         }
         machine.ask_again(now, effects);
@@ -65,6 +69,7 @@ impl Machine {
                 Row::ModelCommitted { .. }
                 | Row::RoundAborted { .. }
                 | Row::RoundClosing { .. }
+                | Row::RolledBack { .. }
                 | Row::RunCreated { .. }
                 | Row::UpdateAccepted { .. },
                 _,
@@ -101,4 +106,19 @@ impl Machine {
             Phase::Committing(_) | Phase::Done { .. } | Phase::Idle => {}
         }
     }
+}
+
+/// The attempts that no rollback took back, by their rounds.
+fn first_attempts(rows: &[Recorded]) -> BTreeMap<Round, Attempt> {
+    let end = rows.iter().rposition(|recorded| matches!(recorded.row, Row::RolledBack { .. })).unwrap_or(0);
+    let opened = rows[..end].iter().filter_map(|recorded| match recorded.row {
+        Row::RoundOpened { ticket: Ticket::Train { round, attempt }, .. } => Some((round, attempt.next())),
+        _ => None,
+    });
+    let mut first = BTreeMap::new();
+    for (round, attempt) in opened {
+        let known = first.entry(round).or_insert(attempt);
+        *known = attempt.max(*known);
+    }
+    first
 }

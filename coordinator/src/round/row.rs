@@ -49,6 +49,11 @@ pub enum Row {
         /// The clients, in order of slots.
         cohort: Vec<ClientId>,
     },
+    /// Somebody went back to an earlier version; what came after it counts no more.
+    RolledBack {
+        /// The version that the run goes on from.
+        version: Version,
+    },
     /// First.
     RunCreated {
         /// The run.
@@ -76,7 +81,7 @@ impl Row {
     #[must_use]
     pub const fn ends_round(&self) -> bool {
         match self {
-            Self::ModelCommitted { .. } | Self::RoundAborted { .. } => true,
+            Self::ModelCommitted { .. } | Self::RoundAborted { .. } | Self::RolledBack { .. } => true,
             Self::RoundClosing { .. }
             | Self::RoundOpened { .. }
             | Self::RunCreated { .. }

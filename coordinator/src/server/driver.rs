@@ -113,6 +113,11 @@ impl Driver {
     ) -> Result<Self, Error> {
         let settings = run.strategy.rounds.clone();
         let Past { rows, at, updates } = std::mem::take(&mut run.past);
+        // The initial model is a version like any other: a restart reads it, and a rollback may go back to it.
+        let optimizer = match rows.is_empty() {
+            true => Some(run.store.keep(Version(0), &run.model, &run.optimizer.state())?),
+            false => None,
+        };
         let mut effects = Vec::new();
         let machine = if rows.is_empty() {
             let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
@@ -145,7 +150,7 @@ impl Driver {
             journal,
             members: BTreeMap::new(),
             staged: updates.into_iter().map(|kept| ((kept.ticket, kept.client.clone()), kept.into())).collect(),
-            optimizer: None,
+            optimizer,
             effects,
             events: std::collections::VecDeque::new(),
             tell: Box::new(tell),
@@ -441,13 +446,15 @@ impl Driver {
             return Ok(());
         }
         let brings = match &row {
-            Row::ModelCommitted { .. } => Brings::Optimizer(self.optimizer.take().expect("it came with `Committed`")),
+            Row::ModelCommitted { .. } | Row::RunCreated { .. } => {
+                Brings::Optimizer(self.optimizer.take().expect("a version is kept before its row"))
+            }
             Row::UpdateAccepted { ticket, client, .. } => {
                 let spool = self.staged.get_mut(&(*ticket, client.clone())).expect("what is accepted was staged");
                 let payload = spool.payload().map_err(|error| Error::Internal(error.to_string()))?;
                 Brings::Update(payload.expect("an update is accepted once"))
             }
-            Row::RoundAborted { .. } | Row::RoundClosing { .. } | Row::RoundOpened { .. } | Row::RunCreated { .. } => {
+            Row::RolledBack { .. } | Row::RoundAborted { .. } | Row::RoundClosing { .. } | Row::RoundOpened { .. } => {
                 Brings::Nothing
             }
         };

@@ -94,7 +94,7 @@ mod tests {
 
     fn created() -> Order {
         let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: Digest([2; 32]) };
-        Order::Row { recorded: Recorded { at: Time(3), row }, brings: Brings::Nothing }
+        Order::Row { recorded: Recorded { at: Time(3), row }, brings: Brings::Optimizer(Digest([0; 32])) }
     }
 
     #[tokio::test]

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tributary_common::Digest;
-use tributary_common::event::{Event, RoundLine};
+use tributary_common::event::{Event, Notice, RoundLine};
 use tributary_common::id::Version;
 use tributary_common::metrics::Summary;
 use tributary_common::parameters::{Layout, Parameters};
 
-use super::journal::{self, Journal};
+use super::journal::{self, Brings, Item, Journal};
 use super::models::{self, Kept, Models};
 use super::{Durability, Error, Past, Store, disk, io};
-use crate::round::Row;
+use crate::round::{Recorded, Row};
 
 /// A run folder that is written to.
 #[derive(Debug)]
@@ -46,11 +46,14 @@ pub struct Keeping {
 pub struct Resumed {
     /// What its journal tells.
     pub past: Past,
-    /// The last committed version, if there is one.
-    pub model: Option<Parameters>,
+    /// The version that it goes on from.
+    pub model: Parameters,
     /// The server optimiser's state after it.
     pub optimizer: Vec<u8>,
 }
+
+const EVENTS: &str = "events.jsonl";
+const MODEL: &str = "model.safetensors";
 
 const METRICS_HEADER: &str = "round,version,clients,weight,seconds,bytes_down,bytes_up,\
     train_loss,train_accuracy,local_loss,local_accuracy,central_loss,central_accuracy,central_macro_f1\n";
@@ -69,7 +72,7 @@ impl Folder {
             _ => io(&file)(error),
         })?;
         created.write_all(run_file.as_bytes()).map_err(io(&file))?;
-        let folder = Self::open(path, keeping, &[])?;
+        let folder = Self::open(path, keeping, &[], &[])?;
         folder.with(|files| files.metrics.write_all(METRICS_HEADER.as_bytes()).map_err(io(path)))?;
         let journal = Journal::create(path, keeping.durability)?;
         Ok((folder, journal))
@@ -93,28 +96,23 @@ impl Folder {
         if *created != config {
             return Err(Error::OtherConfiguration(path.to_owned()));
         }
-        let committed = found.versions();
-        let (model, optimizer) = match committed.last() {
-            Some(last) => {
-                let (model, optimizer) = models::read(path, *last)?;
-                (Some(model), optimizer)
-            }
-            None => (None, Vec::new()),
-        };
+        let current = found.versions();
+        let last = current.last().expect("the first row makes the first version");
+        let (model, optimizer) = models::read(path, *last)?;
         for update in &found.updates {
             update.check(layout)?;
         }
-        let folder = Self::open(path, keeping, &committed)?;
+        let folder = Self::open(path, keeping, &current, &found.all_versions())?;
         Ok((folder, journal, Resumed { past: found.into(), model, optimizer }))
     }
 
-    fn open(path: &Path, keeping: Keeping, committed: &[Kept]) -> Result<Self, Error> {
+    fn open(path: &Path, keeping: Keeping, current: &[Kept], all: &[Kept]) -> Result<Self, Error> {
         let append = |name: &str| {
             let file = path.join(name);
             OpenOptions::new().create(true).append(true).open(&file).map_err(io(&file))
         };
-        let models = Models::open(path, keeping.durability, keeping.models, committed)?;
-        let files = Files { events: append("events.jsonl")?, metrics: append("metrics.csv")?, models };
+        let models = Models::open(path, keeping.durability, keeping.models, current, all)?;
+        let files = Files { events: append(EVENTS)?, metrics: append("metrics.csv")?, models };
         Ok(Self { path: path.to_owned(), durability: keeping.durability, files: Mutex::new(files) })
     }
 
@@ -141,7 +139,7 @@ impl Store for Folder {
     fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error> {
         self.with(|files| {
             let kept = files.models.keep(version, model, optimizer)?;
-            self.show(files, "model.safetensors")?;
+            self.show(files, MODEL)?;
             Ok(kept.optimizer)
         })
     }
@@ -166,12 +164,37 @@ impl Store for Folder {
     }
 
     fn model_path(&self) -> Option<PathBuf> {
-        Some(self.path.join("model.safetensors"))
+        Some(self.path.join(MODEL))
     }
 
     fn spool(&self) -> Option<PathBuf> {
         Some(journal::updates_folder(&self.path))
     }
+}
+
+/// Goes back to a version that the run in `path` stands on and that is kept: the next process goes on from there. What
+/// came after stays in the folder and counts no more. Returns what the run stood on before, and stands on now.
+///
+/// # Errors
+/// The version is not kept, or another process is at work on the run.
+pub fn roll_back(path: &Path, to: Version, wall_ms: u64) -> Result<(Kept, Kept), Error> {
+    let (mut journal, found) = Journal::open(path, Durability::Power)?;
+    let current = found.versions();
+    let kept: Vec<Kept> = current.iter().copied().filter(|kept| models::file(path, *kept).is_file()).collect();
+    let (Some(before), Some(back)) = (current.last(), kept.iter().find(|kept| kept.version == to)) else {
+        let kept = kept.iter().map(|kept| kept.version).collect();
+        return Err(Error::NotKept { path: path.to_owned(), version: to, kept });
+    };
+    models::read(path, *back)?;
+    let recorded = Recorded { at: found.at, row: Row::RolledBack { version: to } };
+    journal.commit(vec![Item { recorded, wall_ms, brings: Brings::Nothing }], found.at)?;
+    // For people, and so that a run that was over goes on.
+    let mut events = OpenOptions::new().append(true).open(path.join(EVENTS)).map_err(io(path))?;
+    let text = format!("the run went back from version {} to version {to}", before.version);
+    let line = serde_json::to_string(&Event::Notice(Notice { client: None, text })).expect("events are plain data");
+    writeln!(events, "{line}").map_err(io(path))?;
+    disk::link(&models::file(path, *back), &path.join(MODEL), Durability::Power)?;
+    Ok((*before, *back))
 }
 
 fn metrics_line(line: &RoundLine) -> String {
@@ -200,8 +223,6 @@ fn metrics_line(line: &RoundLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::round::Recorded;
-    use crate::store::journal::{Brings, Item};
     use tributary_common::id::{Attempt, Round, RunId, Ticket};
     use tributary_common::parameters::Dtype;
     use tributary_common::time::Time;
@@ -215,7 +236,7 @@ mod tests {
 
     fn created() -> Item {
         let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: Digest([2; 32]) };
-        item(row, Brings::Nothing)
+        item(row, Brings::Optimizer(Digest::of(&[])))
     }
 
     fn model() -> Parameters {
@@ -239,7 +260,7 @@ mod tests {
         store.mark_best().unwrap();
         drop((store, journal));
         let resumed = resume(folder.path(), 1).unwrap();
-        assert_eq!((resumed.past.rows.len(), resumed.model, resumed.optimizer), (2, Some(model()), vec![1; 8]));
+        assert_eq!((resumed.past.rows.len(), resumed.model, resumed.optimizer), (2, model(), vec![1; 8]));
         assert_eq!(resumed.past.at, Time(7));
         for name in ["model.safetensors", "best.safetensors"] {
             let shown = tributary_common::parameters::safetensors::read(&folder.path().join(name)).unwrap();
@@ -257,5 +278,59 @@ mod tests {
         assert!(matches!(resume(folder.path(), 9), Err(Error::OtherConfiguration(_))));
         let empty = tempfile::tempdir().unwrap();
         assert!(matches!(resume(empty.path(), 1), Err(Error::Broken { .. })));
+    }
+
+    fn values(value: f32) -> Parameters {
+        let bytes = bytes::Bytes::from([value.to_le_bytes(); 4].concat());
+        Parameters::new(std::sync::Arc::clone(model().layout()), bytes).unwrap()
+    }
+
+    /// A run of five versions, of which the last three are kept, and of them the file's digests are the journal's.
+    fn five_versions(path: &Path) {
+        let (store, mut journal) = Folder::create(path, "run", KEEPING).unwrap();
+        let initial = values(0.0);
+        let optimizer = store.keep(Version(0), &initial, &[]).unwrap();
+        let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: initial.digest() };
+        journal.commit(vec![item(row, Brings::Optimizer(optimizer))], Time(1)).unwrap();
+        for n in 1..=5_u8 {
+            let (version, model) = (Version(n.into()), values(n.into()));
+            let optimizer = store.keep(version, &model, &[n]).unwrap();
+            let ticket = Ticket::Train { round: Round(n.into()), attempt: Attempt(0) };
+            let row = Row::ModelCommitted { ticket, version, digest: model.digest(), weight: 3 };
+            journal.commit(vec![item(row, Brings::Optimizer(optimizer))], Time(n.into())).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_rollback_is_found_by_the_next_process_and_leaves_the_later_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        five_versions(folder.path());
+        let error = roll_back(folder.path(), Version(0), 0).unwrap_err();
+        assert_eq!(error.hint().unwrap(), "these versions are kept: 2, 3, 4, 5");
+        let (before, back) = roll_back(folder.path(), Version(3), 0).unwrap();
+        assert_eq!((before.version, back.version), (Version(5), Version(3)));
+        let resumed = resume(folder.path(), 1).unwrap();
+        assert_eq!((resumed.model, resumed.optimizer), (values(3.0), vec![3]));
+        assert!(models::file(folder.path(), before).is_file());
+        assert!(matches!(roll_back(folder.path(), Version(4), 0), Err(Error::NotKept { .. })), "it was taken back");
+    }
+
+    #[test]
+    fn a_whole_run_is_verified_and_the_first_damage_named() {
+        let folder = tempfile::tempdir().unwrap();
+        five_versions(folder.path());
+        let verified = crate::store::verify(folder.path()).unwrap();
+        assert_eq!((verified.rows, verified.versions, verified.version), (6, 4, Version(5)));
+        let found = Journal::look(folder.path()).unwrap();
+        let file = models::file(folder.path(), found.versions()[4]);
+        let mut bytes = fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let error = crate::store::verify(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
+        fs::remove_file(models::file(folder.path(), found.versions()[5])).unwrap();
+        fs::remove_file(&file).unwrap();
+        let error = crate::store::verify(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(models::file(folder.path(), found.versions()[5]).to_str().unwrap()), "{error}");
     }
 }

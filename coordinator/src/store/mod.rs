@@ -4,9 +4,11 @@
 
 mod disk;
 mod folder;
+mod history;
 pub mod journal;
 mod memory;
 mod models;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +18,12 @@ use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
 
 pub use disk::Durability;
-pub use folder::{Folder, Keeping, Resumed};
+pub use folder::{Folder, Keeping, Resumed, roll_back};
+pub use history::{Chapter, History, Outcome, Part};
 pub use journal::{Journal, Past};
 pub use memory::Memory;
 pub use models::Kept;
+pub use verify::{Verified, verify};
 
 /// What cannot be kept or found again.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +54,16 @@ pub enum Error {
     /// The folder holds a run of another configuration.
     #[error("could not resume the run in `{}`: it was started with another configuration", .0.display())]
     OtherConfiguration(PathBuf),
+    /// The version is not there to go back to.
+    #[error("could not go back to version {version} of the run in `{}`: it is not kept", path.display())]
+    NotKept {
+        /// The run's folder.
+        path: PathBuf,
+        /// What was asked for.
+        version: Version,
+        /// What is there.
+        kept: Vec<Version>,
+    },
     /// The folder holds no run, or a broken one.
     #[error("could not resume the run in `{}`: {why}", path.display())]
     Broken {
@@ -63,16 +77,21 @@ pub enum Error {
 impl Error {
     /// What to do, where the problem suggests it.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::FolderInUse(_) => Some("choose another folder with --out, or go on with --resume"),
             Self::OtherConfiguration(_) => Some("choose another folder with --out, or use the run file that is in it"),
             Self::InUse(_) => Some("stop that process first, or choose another folder with --out"),
             Self::Journal { .. } => {
                 Some("see whether the disk is full or the folder may not be written; then start again")
             }
+            Self::NotKept { kept, .. } => {
+                let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+                return Some(format!("these versions are kept: {}", kept.join(", ")));
+            }
             Self::Io { .. } | Self::Broken { .. } => None,
-        }
+        };
+        hint.map(str::to_owned)
     }
 }
 

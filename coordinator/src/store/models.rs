@@ -39,8 +39,14 @@ pub(super) struct Models {
 }
 
 impl Models {
-    /// The versions below the run's folder; `committed` are those that its journal names.
-    pub(super) fn open(run: &Path, durability: Durability, keep: usize, committed: &[Kept]) -> Result<Self, Error> {
+    /// The versions below the run's folder: `current` are those that the run stands on, `all` those that its journal names.
+    pub(super) fn open(
+        run: &Path,
+        durability: Durability,
+        keep: usize,
+        current: &[Kept],
+        all: &[Kept],
+    ) -> Result<Self, Error> {
         let folder = run.join(FOLDER);
         fs::create_dir_all(&folder).map_err(io(&folder))?;
         let best = fs::read_to_string(folder.join(BEST)).ok().and_then(|text| text.trim().parse().ok()).map(Version);
@@ -50,11 +56,11 @@ impl Models {
                 path == model_path(&folder, kept.model) || path == optimizer_path(&folder, kept.optimizer)
             };
             // What a process kept and did not live to commit is made again.
-            if path != folder.join(BEST) && !committed.iter().any(is_named) {
+            if path != folder.join(BEST) && !all.iter().any(is_named) {
                 disk::remove(&path)?;
             }
         }
-        let kept = committed.iter().filter(|kept| model_path(&folder, kept.model).is_file()).copied().collect();
+        let kept = current.iter().filter(|kept| model_path(&folder, kept.model).is_file()).copied().collect();
         Ok(Self { folder, durability, keep, kept, best })
     }
 
@@ -66,7 +72,13 @@ impl Models {
             disk::replace(&path, self.durability, |file| file.write_all(optimizer))?;
         }
         let path = model_path(&self.folder, kept.model);
-        disk::replace(&path, self.durability, |file| safetensors::write_to(model, file))?;
+        disk::replace(&path, self.durability, |file| {
+            safetensors::write_to(model, file)?;
+            // It gets further names for people, under which it must not be written over.
+            let mut permissions = file.get_ref().metadata()?.permissions();
+            permissions.set_readonly(true);
+            file.get_ref().set_permissions(permissions)
+        })?;
         self.durability.settle_names(&self.folder)?;
         // What the file of this number held before, a rollback or a crash has forgotten.
         self.kept.retain(|old| old.version < version);
@@ -104,6 +116,11 @@ impl Models {
         let text = format!("{}\n", last.version);
         disk::replace(&self.folder.join(BEST), self.durability, |file| file.write_all(text.as_bytes()))
     }
+}
+
+/// The file of a version's model.
+pub(super) fn file(run: &Path, kept: Kept) -> PathBuf {
+    model_path(&run.join(FOLDER), kept.model)
 }
 
 /// A version with its server optimiser's state, read and checked.
@@ -161,7 +178,7 @@ mod tests {
     #[test]
     fn old_versions_go_and_the_best_stays() {
         let run = tempfile::tempdir().unwrap();
-        let mut models = Models::open(run.path(), Durability::Power, 2, &[]).unwrap();
+        let mut models = Models::open(run.path(), Durability::Power, 2, &[], &[]).unwrap();
         let first = keep(&mut models, 1, 1.0, &[1]);
         models.mark_best().unwrap();
         let all: Vec<Kept> = (2..8_u8).map(|n| keep(&mut models, n.into(), n.into(), &[n])).collect();
@@ -169,7 +186,7 @@ mod tests {
         assert_eq!(n_files(run.path()), 2 * 4 + 1, "two committed, the one under way, the best, and its name");
         assert_eq!(read(run.path(), first).unwrap(), (model(1.0), vec![1]));
         // Another process goes on with the same.
-        let mut models = Models::open(run.path(), Durability::Power, 2, &models.kept).unwrap();
+        let mut models = Models::open(run.path(), Durability::Power, 2, &models.kept, &models.kept).unwrap();
         models.mark_best().unwrap();
         keep(&mut models, 8, 8.0, &[8]);
         assert!(read(run.path(), first).is_err(), "version 7 is the best now");
@@ -178,7 +195,7 @@ mod tests {
     #[test]
     fn a_version_that_equals_another_does_not_take_its_file_along() {
         let run = tempfile::tempdir().unwrap();
-        let mut models = Models::open(run.path(), Durability::Process, 1, &[]).unwrap();
+        let mut models = Models::open(run.path(), Durability::Process, 1, &[], &[]).unwrap();
         for version in 1..5 {
             keep(&mut models, version, 0.5, &[]);
         }
@@ -190,7 +207,7 @@ mod tests {
     #[test]
     fn damaged_files_are_named() {
         let run = tempfile::tempdir().unwrap();
-        let mut models = Models::open(run.path(), Durability::Power, 2, &[]).unwrap();
+        let mut models = Models::open(run.path(), Durability::Power, 2, &[], &[]).unwrap();
         let kept = keep(&mut models, 1, 1.0, &[1, 2]);
         let folder = run.path().join(FOLDER);
         fs::write(optimizer_path(&folder, kept.optimizer), [9]).unwrap();

@@ -31,14 +31,24 @@ impl Checker {
         Self { quorum, ..Self::default() }
     }
 
-    /// The rows that a restart finds: the durable ones, and up to `more` whose `Appended` was on its way.
-    pub(super) fn restart(&mut self, more: usize) -> &[Recorded] {
+    /// All rows, once a restart has said which are left.
+    pub(super) fn rows(&self) -> &[Recorded] {
+        &self.rows
+    }
+
+    /// Leaves the rows that a restart finds: the durable ones, and up to `more` whose `Appended` was on its way.
+    pub(super) fn restart(&mut self, more: usize) {
         self.rows.truncate(self.durable + more);
         self.durable = self.rows.len();
         self.closed.clear();
         self.folded.clear();
         self.offered.clear();
-        &self.rows
+    }
+
+    /// Somebody goes back to a version before the restart.
+    pub(super) fn roll_back(&mut self, now: Time, to: Version) {
+        self.rows.push(Recorded { at: now, row: Row::RolledBack { version: to } });
+        self.durable = self.rows.len();
     }
 
     pub(super) fn sees_event(&mut self, event: &Event) {
@@ -155,9 +165,9 @@ impl Checker {
     }
 
     /// The last durable version.
-    fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Version {
         let committed = self.rows[..self.durable].iter().rev().find_map(|recorded| match &recorded.row {
-            Row::ModelCommitted { version, .. } => Some(*version),
+            Row::ModelCommitted { version, .. } | Row::RolledBack { version } => Some(*version),
             _ => None,
         });
         committed.unwrap_or(Version(0))

@@ -554,3 +554,49 @@ fn a_resumed_machine_says_the_receipts_of_the_last_commit_again() {
         Standing::Closed("the work is over, version 1 is committed".into())
     );
 }
+
+/// What goes wrong without it: an update for a round that was taken back counts in the round that took its number.
+#[test]
+fn after_a_rollback_rounds_are_played_again_as_attempts_that_were_never_used() {
+    let committed = |round, attempt, version| Row::ModelCommitted {
+        ticket: ticket(round, attempt),
+        version: Version(version),
+        digest: digest(9),
+        weight: 10,
+    };
+    let opened = |round, attempt| Row::RoundOpened { ticket: ticket(round, attempt), cohort: vec![client(0)] };
+    let rows = [
+        created(),
+        opened(1, 0),
+        accepted_row(0, ticket(1, 0)),
+        committed(1, 0, 1),
+        opened(2, 0),
+        Row::RoundAborted { ticket: ticket(2, 0), missing: String::new() },
+        opened(2, 1),
+        accepted_row(0, ticket(2, 1)),
+        committed(2, 1, 2),
+        opened(3, 0),
+        accepted_row(0, ticket(3, 0)),
+        Row::RolledBack { version: Version(1) },
+    ];
+    let rows = rows.map(|row| recorded(1, row));
+    let (mut story, effects) = resumed(settings(9, 1, 1), &rows, 2);
+    assert_eq!((story.machine.version(), effects), (Version(1), vec![]));
+    let row = |round, attempt| Row::RoundOpened { ticket: ticket(round, attempt), cohort: vec![client(0)] };
+    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(ticket(3, 0)) };
+    let reason = "the work is over, version 1 is committed".to_owned();
+    let cancel = Effect::Cancel { client: client(0), ticket: ticket(3, 0), reason };
+    story.check(holding, &[cancel, Effect::Append { sequence: 12, row: row(2, 2) }]);
+    for event in [
+        Event::Appended { sequence: 12 },
+        staged(0, ticket(2, 2)),
+        Event::Appended { sequence: 13 },
+        Event::Appended { sequence: 14 },
+        Event::Closed { ticket: ticket(2, 2) },
+        Event::Committed { version: Version(2), digest: digest(8) },
+    ] {
+        story.step(event);
+    }
+    let effects = story.step(Event::Appended { sequence: 15 });
+    assert_eq!(effects[1..], [Effect::Append { sequence: 16, row: row(3, 1) }]);
+}

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use tributary_common::Digest;
+use tributary_common::id::Version;
 
-use crate::round::Recorded;
+use super::super::Kept;
+use crate::round::{Recorded, Row};
 
 /// What the chain begins with, and what keeps its hashes apart from every other use of BLAKE3.
 const CONTEXT: &str = "tributary 2026-11 journal row";
@@ -32,9 +34,25 @@ pub struct Body {
     /// Where the update of an accepted row lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Place>,
-    /// Digest of the server optimiser's state after a committed version.
+    /// Digest of the server optimiser's state after a version, committed or initial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<Digest>,
+}
+
+impl Entry {
+    /// The version that the entry makes.
+    pub(super) fn version(&self) -> Option<Kept> {
+        let (version, model) = match &self.body.recorded.row {
+            Row::ModelCommitted { version, digest, .. } => (*version, *digest),
+            Row::RunCreated { model, .. } => (Version(0), *model),
+            Row::RolledBack { .. }
+            | Row::RoundAborted { .. }
+            | Row::RoundClosing { .. }
+            | Row::RoundOpened { .. }
+            | Row::UpdateAccepted { .. } => return None,
+        };
+        Some(Kept { version, model, optimizer: self.body.optimizer? })
+    }
 }
 
 /// Where an update lies.
@@ -62,8 +80,6 @@ mod tests {
     use super::*;
     use tributary_common::id::RunId;
     use tributary_common::time::Time;
-
-    use crate::round::Row;
 
     /// A journal that an older version wrote is read as it stands: its text is part of the chain.
     #[test]

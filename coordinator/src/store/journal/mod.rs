@@ -44,7 +44,7 @@ pub enum Brings {
     /// Nothing.
     #[default]
     Nothing,
-    /// With a commit: the digest of the server optimiser's state.
+    /// With a version, committed or initial: the digest of the server optimiser's state.
     Optimizer(Digest),
     /// With an accepted update: the update.
     Update(Payload),
@@ -92,16 +92,23 @@ impl Found {
         self.entries.iter().map(|entry| &entry.body.recorded)
     }
 
-    /// The committed versions, oldest first.
+    /// The versions that the run stands on, oldest first: from the initial one to the one that it goes on from.
     #[must_use]
     pub fn versions(&self) -> Vec<Kept> {
-        let committed = |entry: &Entry| match (&entry.body.recorded.row, entry.body.optimizer) {
-            (Row::ModelCommitted { version, digest, .. }, Some(optimizer)) => {
-                Some(Kept { version: *version, model: *digest, optimizer })
+        let mut versions: Vec<Kept> = Vec::new();
+        for entry in &self.entries {
+            if let Row::RolledBack { version } = entry.body.recorded.row {
+                versions.retain(|kept| kept.version <= version);
             }
-            _ => None,
-        };
-        self.entries.iter().filter_map(committed).collect()
+            versions.extend(entry.version());
+        }
+        versions
+    }
+
+    /// Every version that there ever was, those that a rollback took back too.
+    #[must_use]
+    pub fn all_versions(&self) -> Vec<Kept> {
+        self.entries.iter().filter_map(Entry::version).collect()
     }
 }
 
@@ -201,12 +208,14 @@ impl Journal {
     fn body(&mut self, item: Item) -> Result<Body, Error> {
         let mut body = Body { recorded: item.recorded, wall_ms: item.wall_ms, update: None, optimizer: None };
         match (item.brings, &body.recorded.row) {
-            (Brings::Optimizer(digest), Row::ModelCommitted { .. }) => body.optimizer = Some(digest),
+            (Brings::Optimizer(digest), Row::ModelCommitted { .. } | Row::RunCreated { .. }) => {
+                body.optimizer = Some(digest)
+            }
             (Brings::Update(payload), Row::UpdateAccepted { ticket, digest, .. }) => {
                 body.update = Some(self.updates.write(*ticket, *digest, payload)?);
             }
             // A simulated run can be computed again: its updates are not kept.
-            (Brings::Nothing, row) if !matches!(row, Row::ModelCommitted { .. }) => {}
+            (Brings::Nothing, row) if !matches!(row, Row::ModelCommitted { .. } | Row::RunCreated { .. }) => {}
             (brings, row) => unreachable!("{row:?} does not come with {brings:?}"),
         }
         Ok(body)

@@ -58,7 +58,8 @@ fn committed() -> Row {
 /// A journal with one update in the segment and one in a file.
 fn with_updates(folder: &Path) -> Journal {
     let mut journal = Journal::create(folder, Durability::Power).unwrap();
-    journal.commit(vec![item(created()), item(opened())], Time(1)).unwrap();
+    let created = Item { brings: Brings::Optimizer(Digest([4; 32])), ..item(created()) };
+    journal.commit(vec![created, item(opened())], Time(1)).unwrap();
     let items = vec![in_memory(0, 0.5), in_file(folder, 1, 1.5)];
     journal.commit(items, Time(9)).unwrap();
     journal
@@ -102,7 +103,8 @@ fn updates_go_when_their_round_is_over_and_what_a_crash_left_goes_at_the_next_st
     let (_journal, found) = Journal::open(folder.path(), Durability::Power).unwrap();
     assert_eq!((names(folder.path()), found.updates.len()), (0, 0));
     let version = Kept { version: Version(1), model: Digest([3; 32]), optimizer: Digest([5; 32]) };
-    assert_eq!(found.versions(), [version]);
+    let initial = Kept { version: Version(0), model: Digest([2; 32]), optimizer: Digest([4; 32]) };
+    assert_eq!(found.versions(), [initial, version]);
 }
 
 /// What goes wrong without it: two coordinators serve one run, each with half of the updates.

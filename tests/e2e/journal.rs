@@ -1,0 +1,45 @@
+//! A run's folder as its owner handles it: looked at, checked, taken back to an earlier version.
+
+use super::process::{example, run, say, tributary};
+
+#[test]
+fn a_run_is_inspected_verified_taken_back_and_goes_on_to_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulate = |more: &[&str]| {
+        let mut command = tributary(folder.path());
+        command.arg("sim").arg(example("digits.toml")).args(["--json-lines", "--out", "here"]);
+        let events = run(command.args(["--set", "run.rounds=6"]).args(more)).ends_well().events();
+        events.last().unwrap()["model"].as_str().unwrap().to_owned()
+    };
+    let model = simulate(&[]);
+    let story = say(folder.path(), &["inspect", "here", "--json"]).ends_well().document();
+    assert_eq!((story["version"].as_u64(), story["model"].as_str()), (Some(6), Some(model.as_str())));
+    assert_eq!(story["chapters"].as_array().unwrap().len(), 6);
+    assert!(say(folder.path(), &["verify", "here"]).ends_well().out.starts_with("whole: "));
+    say(folder.path(), &["rollback", "here", "--to", "1"]).fails(3, &["could not go back", "these versions are kept"]);
+    say(folder.path(), &["rollback", "here", "--to", "4"]).ends_well();
+    assert_eq!(simulate(&["--resume"]), model);
+    let told = say(folder.path(), &["inspect", "here"]).ends_well().out;
+    assert!(told.contains("back to version 4") && told.contains("version 6, "), "{told}");
+    assert_eq!(say(folder.path(), &["inspect", "here", "--json"]).document()["chapters"].as_array().unwrap().len(), 9);
+}
+
+#[test]
+fn a_damaged_run_is_named_by_verify_and_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let simulate = |more: &[&str]| {
+        let mut command = tributary(folder.path());
+        run(command.arg("sim").arg(&file).args(["--out", "here", "--set", "run.rounds=3"]).args(more))
+    };
+    simulate(&[]).ends_well();
+    let shown = folder.path().join("here/model.safetensors");
+    let mut bytes = std::fs::read(&shown).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    // The file for people is another name of the kept one: written over in place, it takes the run's version along.
+    std::fs::write(&shown, bytes).unwrap();
+    say(folder.path(), &["verify", "here"]).fails(3, &["models/", "its digest is", "the journal says"]);
+    simulate(&["--resume"]).fails(3, &["its digest is"]);
+    std::fs::remove_file(folder.path().join("here/journal.sqlite")).unwrap();
+    say(folder.path(), &["inspect", "here"]).fails(3, &["holds no `journal.sqlite`"]);
+}
