@@ -37,6 +37,7 @@ pub struct Machine {
     /// Oldest version first.
     pub(super) measuring: Vec<Measuring>,
     pub(super) target_reached: bool,
+    pub(super) stop_asked: bool,
     /// Rows that are not durable yet, oldest first.
     pub(super) waiting: VecDeque<(u64, After)>,
     pub(super) next_sequence: u64,
@@ -69,6 +70,7 @@ impl Machine {
             n_failed: 0,
             measuring: Vec::new(),
             target_reached: false,
+            stop_asked: false,
             waiting: VecDeque::new(),
             next_sequence,
             retry_at: None,
@@ -160,7 +162,7 @@ impl Machine {
             Event::Staged { client, ticket, weight, digest } => {
                 self.staged(now, client, ticket, weight, digest, effects);
             }
-            Event::StopAsked => return self.stop(Reason::Suspended, effects),
+            Event::StopAsked => self.stop_asked = true,
             Event::StoreFailed { reason } => return self.stop(Reason::StoreFailed { reason }, effects),
             Event::TargetReached => self.target_reached = true,
             Event::TaskAccepted { client, ticket } | Event::Progress { client, ticket } => {
@@ -168,6 +170,11 @@ impl Machine {
             }
             Event::TaskDeclined { client, ticket, reason } => self.declined(now, &client, ticket, reason),
             Event::Wake => self.wake(now, effects),
+        }
+        // A version whose row is on its way is committed whatever happens now: its round is told before the stop.
+        let is_committing = self.waiting.iter().any(|(_, after)| matches!(after, After::Commit));
+        if self.stop_asked && !is_committing {
+            return self.stop(Reason::Suspended, effects);
         }
         self.advance(now, effects);
     }

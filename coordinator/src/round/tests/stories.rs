@@ -347,6 +347,16 @@ fn a_stop_cancels_what_is_out_and_a_broken_store_stops() {
     );
 }
 
+/// What goes wrong without it: the version is committed, and no line of any process ever tells its round.
+#[test]
+fn a_stop_waits_for_the_row_of_a_version_that_is_built() {
+    let mut story = up_to_the_commit(settings(2, 1, 1));
+    story.check(Event::StopAsked, &[]);
+    let effects = story.step(Event::Appended { sequence: 4 });
+    let told = matches!(effects[0], Effect::Publish(Report::Finished { version: Version(1), .. }));
+    assert!(told && effects[1..] == [Effect::Stop { reason: Reason::Suspended }], "{effects:?}");
+}
+
 /// What goes wrong without it: a client whose receipt was lost is told that its update did not count, although it did.
 #[test]
 fn a_receipt_lost_with_the_connection_is_said_again_after_the_commit() {

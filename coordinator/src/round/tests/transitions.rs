@@ -44,7 +44,8 @@ fn states() -> Vec<(&'static str, Vec<Event>)> {
         ("closing", closing),
         ("committing", committing),
         ("built", building.clone()),
-        ("done", [building, vec![Event::StopAsked]].concat()),
+        ("stopping", [building, vec![Event::StopAsked]].concat()),
+        ("done", then(&[Event::StopAsked])),
     ]
 }
 
