@@ -39,7 +39,8 @@ fn main() {
         report(&format!("CNN, 1,000 forward by {batch}"), 10, || (0..1_000 / batch).for_each(|_| model.forward()));
     }
     let (mut sum, delta) = (vec![0_i64; 1_663_370], numbers(1, 1_663_370));
-    report("fold of 1,663,370 parameters", 60, || fold::fold_f32(&mut sum, &delta, 40, 600));
+    let term = fold::Term::new(40, 600, 0.05);
+    report("fold of 1,663,370 parameters", 60, || fold::fold_f32(&mut sum, &delta, term));
     let (mut sum, delta) = (vec![0_f32; 1_663_370], numbers(1, 1_663_370));
     report("plain f32 addition of as many", 60, || sum.iter_mut().zip(&delta).for_each(|(s, &d)| *s += d));
 }

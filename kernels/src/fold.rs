@@ -7,7 +7,11 @@
 //! Conversions are made of additions and bit patterns instead of casts: a saturating cast does not vectorise
 //! below AVX-512DQ, and the rounding instruction is a library call on plain x86-64.
 //!
+//! Where every product stays below 2^51, which is the common case, doubles hold all of it and the loop is bound by memory.
+//!
 //! Whether a block fits `i64` is not decided here: the sum tracks its own bound and asks [`max_abs_f32`] for it.
+
+use crate::widest::{self, Pass};
 
 /// Largest scale the fold accepts, in bits. With it a coordinate of 2^32 becomes 2^84, which [`fold_wide_f32`] holds.
 pub const SCALE_BITS_MAX: u32 = 52;
@@ -22,71 +26,104 @@ const ROUNDER: f64 = 6_755_399_441_055_744.0;
 /// From 2^51 on the rounder no longer applies: doubles between 2^51 and 2^52 still hold halves.
 const ROUNDER_MAX: f64 = 2_251_799_813_685_248.0;
 
+/// What every coordinate of one update is multiplied by, and how large the largest is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Term {
+    scale: f64,
+    n: i64,
+    /// Whether every product stays where [`integer`] applies: then doubles hold it exactly and no integer is multiplied.
+    is_small: bool,
+}
+
+impl Term {
+    /// Coordinates are scaled by 2^`bits`, rounded and multiplied by `n`; none exceeds `max` by magnitude.
+    ///
+    /// # Panics
+    /// If `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
+    #[must_use]
+    pub fn new(bits: u32, n: u64, max: f64) -> Self {
+        assert!(bits <= SCALE_BITS_MAX, "scale of {bits} bits exceeds {SCALE_BITS_MAX}");
+        assert!(n <= WEIGHT_MAX, "weight {n} exceeds {WEIGHT_MAX}");
+        // Both casts are exact below 2^53.
+        let (scale, factor) = ((1_u64 << bits) as f64, n as f64);
+        // Rounding adds at most a half before the multiplication; the other half is for the rounding of this line.
+        let is_small = (max * scale + 1.0) * factor <= ROUNDER_MAX;
+        Self { scale, n: n as i64, is_small }
+    }
+}
+
 /// Adds `round_ties_even(delta[i] · 2^bits) · n` to every `acc[i]`.
 ///
-/// The caller guarantees finite input, and that every product and every sum fits `i64`; it knows from the largest
-/// coordinate ([`max_abs_f32`]) and the weights so far. Input that breaks this gives a wrong sum, never a panic.
+/// The caller guarantees finite input within the term's maximum, and that every product and every sum fits `i64`; it knows
+/// from the largest coordinate ([`max_abs_f32`]) and the weights so far. Input that breaks this gives a wrong sum, never a
+/// panic.
 ///
 /// # Panics
-/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
-pub fn fold_f32(acc: &mut [i64], delta: &[f32], bits: u32, n: u64) {
-    fold(acc, delta, Term::new(bits, n));
+/// If the lengths differ.
+pub fn fold_f32(acc: &mut [i64], delta: &[f32], term: Term) {
+    fold(acc, delta, term);
 }
 
 /// [`fold_f32`] for updates in double precision.
 ///
 /// # Panics
-/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
-pub fn fold_f64(acc: &mut [i64], delta: &[f64], bits: u32, n: u64) {
-    fold(acc, delta, Term::new(bits, n));
+/// If the lengths differ.
+pub fn fold_f64(acc: &mut [i64], delta: &[f64], term: Term) {
+    fold(acc, delta, term);
 }
 
 /// [`fold_f32`] into a widened sum: for finite coordinates up to 2^32 every product fits.
 ///
 /// # Panics
-/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
-pub fn fold_wide_f32(acc: &mut [i128], delta: &[f32], bits: u32, n: u64) {
-    fold_wide(acc, delta, Term::new(bits, n));
+/// If the lengths differ.
+pub fn fold_wide_f32(acc: &mut [i128], delta: &[f32], term: Term) {
+    fold_wide(acc, delta, term);
 }
 
 /// [`fold_wide_f32`] for updates in double precision.
 ///
 /// # Panics
-/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
-pub fn fold_wide_f64(acc: &mut [i128], delta: &[f64], bits: u32, n: u64) {
-    fold_wide(acc, delta, Term::new(bits, n));
+/// If the lengths differ.
+pub fn fold_wide_f64(acc: &mut [i128], delta: &[f64], term: Term) {
+    fold_wide(acc, delta, term);
 }
 
 /// The largest magnitude in `x` (0 when empty), or `None` if any value is not finite.
 #[must_use]
 pub fn max_abs_f32(x: &[f32]) -> Option<f64> {
-    // Without the sign bit, patterns order like magnitudes, and infinities and NaNs come after all finite ones.
-    let largest = x.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & (u32::MAX >> 1)));
-    let value = f32::from_bits(largest);
+    let value = f32::from_bits(widest::run(LargestF32(x)));
     value.is_finite().then_some(f64::from(value))
 }
 
 /// [`max_abs_f32`] for double precision.
 #[must_use]
 pub fn max_abs_f64(x: &[f64]) -> Option<f64> {
-    let largest = x.iter().fold(0, |largest: u64, v| largest.max(v.to_bits() & (u64::MAX >> 1)));
-    let value = f64::from_bits(largest);
+    let value = f64::from_bits(widest::run(LargestF64(x)));
     value.is_finite().then_some(value)
 }
 
-/// What every coordinate of one update is multiplied by, before and after rounding.
-#[derive(Clone, Copy)]
-struct Term {
-    scale: f64,
-    n: i64,
+/// The largest bit pattern. Without the sign bit, patterns order like magnitudes, and infinities and NaNs come after all
+/// finite ones.
+struct LargestF32<'a>(&'a [f32]);
+
+/// [`LargestF32`] for double precision.
+struct LargestF64<'a>(&'a [f64]);
+
+impl Pass for LargestF32<'_> {
+    type Out = u32;
+
+    #[inline(always)]
+    fn run(self) -> u32 {
+        self.0.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & (u32::MAX >> 1)))
+    }
 }
 
-impl Term {
-    fn new(bits: u32, n: u64) -> Self {
-        assert!(bits <= SCALE_BITS_MAX, "scale of {bits} bits exceeds {SCALE_BITS_MAX}");
-        assert!(n <= WEIGHT_MAX, "weight {n} exceeds {WEIGHT_MAX}");
-        // Both casts are exact below 2^53.
-        Self { scale: (1_u64 << bits) as f64, n: n as i64 }
+impl Pass for LargestF64<'_> {
+    type Out = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        self.0.iter().fold(0, |largest: u64, v| largest.max(v.to_bits() & (u64::MAX >> 1)))
     }
 }
 
@@ -123,12 +160,38 @@ fn wide_integer(x: f64) -> i64 {
     (integer(high) << 32).wrapping_add(integer(low))
 }
 
-#[inline(always)]
-fn fold_portable<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
-    for (sum, &d) in acc.iter_mut().zip(delta) {
-        let rounded = wide_integer(round_ties_even(d.into() * term.scale));
-        *sum = sum.wrapping_add(rounded.wrapping_mul(term.n));
+/// One update, added to the sum of 64 bits.
+struct Fold<'a, T> {
+    acc: &'a mut [i64],
+    delta: &'a [T],
+    term: Term,
+}
+
+impl<T: Copy + Into<f64>> Pass for Fold<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { acc, delta, term } = self;
+        if term.is_small {
+            // Four operations and no multiplication of integers: about as fast as memory gives and takes.
+            let n = term.n as f64;
+            for (sum, &d) in acc.iter_mut().zip(delta) {
+                let rounded = (d.into() * term.scale + ROUNDER) - ROUNDER;
+                *sum = sum.wrapping_add(integer(rounded * n));
+            }
+        } else {
+            for (sum, &d) in acc.iter_mut().zip(delta) {
+                let rounded = wide_integer(round_ties_even(d.into() * term.scale));
+                *sum = sum.wrapping_add(rounded.wrapping_mul(term.n));
+            }
+        }
     }
+}
+
+fn fold<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
+    assert_eq!(acc.len(), delta.len(), "the sum and the update must have the same length");
+    widest::run(Fold { acc, delta, term });
 }
 
 fn fold_wide<T: Copy + Into<f64>>(acc: &mut [i128], delta: &[T], term: Term) {
@@ -146,46 +209,6 @@ fn fold_wide<T: Copy + Into<f64>>(acc: &mut [i128], delta: &[T], term: Term) {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-fn fold<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
-    assert_eq!(acc.len(), delta.len(), "the sum and the update must have the same length");
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-        #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
-        // SAFETY: the processor has both features that the callee is compiled for; it is safe code otherwise.
-        unsafe {
-            fold_avx512(acc, delta, term);
-        }
-    } else if is_x86_feature_detected!("avx2") {
-        #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
-        // SAFETY: the processor has the feature that the callee is compiled for; it is safe code otherwise.
-        unsafe {
-            fold_avx2(acc, delta, term);
-        }
-    } else {
-        fold_portable(acc, delta, term);
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fold<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
-    assert_eq!(acc.len(), delta.len(), "the sum and the update must have the same length");
-    fold_portable(acc, delta, term);
-}
-
-/// The portable loop, compiled for eight lanes with a 64-bit multiplication in hardware.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn fold_avx512<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
-    fold_portable(acc, delta, term);
-}
-
-/// The portable loop, compiled for four lanes.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn fold_avx2<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
-    fold_portable(acc, delta, term);
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -197,37 +220,58 @@ mod tests {
         (delta * (bits as f64).exp2()).round_ties_even() as i128 * i128::from(n)
     }
 
+    fn largest(delta: &[f64]) -> f64 {
+        max_abs_f64(delta).unwrap()
+    }
+
     fn check_all_paths(delta: &[f64], bits: u32, n: u64) {
         let expected: Vec<i128> = delta.iter().map(|&d| 7 + naive(d, bits, n)).collect();
+        let term = Term::new(bits, n, largest(delta));
         let mut wide = vec![7_i128; delta.len()];
-        fold_wide_f64(&mut wide, delta, bits, n);
+        fold_wide_f64(&mut wide, delta, term);
         assert_eq!(wide, expected);
         if expected.iter().any(|&e| i64::try_from(e).is_err()) {
             return;
         }
         let expected: Vec<i64> = expected.iter().map(|&e| e as i64).collect();
-        let mut chosen = vec![7_i64; delta.len()];
-        fold_f64(&mut chosen, delta, bits, n);
-        assert_eq!(chosen, expected, "the path this processor takes");
-        let mut portable = vec![7_i64; delta.len()];
-        fold_portable(&mut portable, delta, Term::new(bits, n));
-        assert_eq!(portable, expected, "the portable path");
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            let mut avx2 = vec![7_i64; delta.len()];
-            #[expect(unsafe_code, reason = "the path is not the one chosen on newer processors")]
-            // SAFETY: the processor has the feature.
-            unsafe {
-                fold_avx2(&mut avx2, delta, Term::new(bits, n));
+        // A bound that is too large costs time, never a bit.
+        for term in [term, Term::new(bits, n, f64::MAX)] {
+            let mut acc = vec![7_i64; delta.len()];
+            fold_f64(&mut acc, delta, term);
+            assert_eq!(acc, expected, "the path this processor takes");
+            let mut acc = vec![7_i64; delta.len()];
+            Fold { acc: &mut acc, delta, term }.run();
+            assert_eq!(acc, expected, "the portable path");
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") {
+                let mut acc = vec![7_i64; delta.len()];
+                #[expect(unsafe_code, reason = "the path is not the one chosen on newer processors")]
+                // SAFETY: the processor has the feature.
+                unsafe {
+                    widest::avx2(Fold { acc: &mut acc, delta, term });
+                }
+                assert_eq!(acc, expected, "the AVX2 path");
             }
-            assert_eq!(avx2, expected, "the AVX2 path");
+        }
+    }
+
+    /// The last product that doubles hold by this loop, and the first that they do not.
+    #[test]
+    fn small_terms_end_where_doubles_do() {
+        let two = |e: i32| 2_f64.powi(e);
+        assert!(Term::new(40, 600, 1.0).is_small);
+        assert!(Term::new(0, 1, two(51) - 1.0).is_small);
+        assert!(!Term::new(0, 1, two(51)).is_small);
+        for (max, n) in [(two(51) - 1.0, 1), (two(31) - 1.0, 1 << 20), (two(19) - 1.5, WEIGHT_MAX)] {
+            assert!(Term::new(0, n, max).is_small);
+            check_all_paths(&[max, -max, max - 0.5, 0.5 - max, 0.5, 1.5], 0, n);
         }
     }
 
     #[test]
     fn by_hand() {
         let mut sum = [1, 0, 0, 0, 0];
-        fold_f32(&mut sum, &[0.25, -0.25, 0.375, 0.625, -1.0], 2, 3);
+        fold_f32(&mut sum, &[0.25, -0.25, 0.375, 0.625, -1.0], Term::new(2, 3, 1.0));
         // 0.375 · 4 = 1.5 and 0.625 · 4 = 2.5 are ties: both go to 2.
         assert_eq!(sum, [4, -3, 6, 6, -12]);
     }
@@ -252,7 +296,8 @@ mod tests {
     #[test]
     fn largest_admitted_values_fit_the_wide_sum() {
         let mut sum = [0_i128, 0];
-        fold_wide_f32(&mut sum, &[4_294_967_296.0, -4_294_967_296.0], SCALE_BITS_MAX, WEIGHT_MAX);
+        let term = Term::new(SCALE_BITS_MAX, WEIGHT_MAX, 4_294_967_296.0);
+        fold_wide_f32(&mut sum, &[4_294_967_296.0, -4_294_967_296.0], term);
         assert_eq!(sum, [1 << 116, -(1 << 116)]);
     }
 
@@ -261,20 +306,21 @@ mod tests {
         let delta: Vec<f32> = (0..1001).map(|i| (i as f32 - 500.0) * 1.234_567e-3).collect();
         let wide: Vec<f64> = delta.iter().map(|&d| f64::from(d)).collect();
         let (mut a, mut b) = (vec![5; delta.len()], vec![5; delta.len()]);
-        fold_f32(&mut a, &delta, 40, 600);
-        fold_f64(&mut b, &wide, 40, 600);
+        let term = |bits| Term::new(bits, 600, largest(&wide));
+        fold_f32(&mut a, &delta, term(40));
+        fold_f64(&mut b, &wide, term(40));
         assert_eq!(a, b);
         let (mut a, mut b) = (vec![5; delta.len()], vec![5; delta.len()]);
-        fold_wide_f32(&mut a, &delta, 52, 600);
-        fold_wide_f64(&mut b, &wide, 52, 600);
+        fold_wide_f32(&mut a, &delta, term(52));
+        fold_wide_f64(&mut b, &wide, term(52));
         assert_eq!(a, b);
     }
 
     #[test]
     fn empty_update_and_zero_weight_change_nothing() {
-        fold_f32(&mut [], &[], 40, 1);
+        fold_f32(&mut [], &[], Term::new(40, 1, 0.0));
         let mut sum = [9];
-        fold_f32(&mut sum, &[3.5], 40, 0);
+        fold_f32(&mut sum, &[3.5], Term::new(40, 0, 3.5));
         assert_eq!(sum, [9]);
     }
 

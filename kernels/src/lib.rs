@@ -41,6 +41,7 @@ pub mod real;
 pub mod relu;
 #[cfg(feature = "train")]
 pub mod sgd;
+mod widest;
 #[cfg(feature = "train")]
 pub mod window;
 #[cfg(feature = "train")]

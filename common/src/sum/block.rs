@@ -1,5 +1,7 @@
 //! Some neighbouring coordinates and the proof that they cannot overflow.
 
+use tributary_kernels::fold::Term;
+
 use super::quotient::{EXACT_MAX, quotient};
 use super::{Value, Weight};
 
@@ -48,9 +50,10 @@ impl Block {
     /// Adds `values`, none larger than `max` by magnitude, to the coordinates from `at` on.
     pub(super) fn fold<T: Value>(&mut self, at: usize, values: &[T], max: f64, bits: u32, n: Weight) {
         self.allow(quantised(max, bits).saturating_mul(u128::from(n.get())));
+        let term = Term::new(bits, n.get(), max);
         match &mut self.lanes {
-            Lanes::Narrow(lanes) => T::fold(&mut lanes[at..at + values.len()], values, bits, n.get()),
-            Lanes::Wide(lanes) => T::fold_wide(&mut lanes[at..at + values.len()], values, bits, n.get()),
+            Lanes::Narrow(lanes) => T::fold(&mut lanes[at..at + values.len()], values, term),
+            Lanes::Wide(lanes) => T::fold_wide(&mut lanes[at..at + values.len()], values, term),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The element types that the fold reads.
 
-use tributary_kernels::fold;
+use tributary_kernels::fold::{self, Term};
 
 mod sealed {
     pub trait Sealed {}
@@ -13,9 +13,9 @@ pub trait Value: Copy + Into<f64> + bytemuck::Pod + sealed::Sealed {
     /// The largest magnitude; `None` if a value is not finite.
     fn max_abs(values: &[Self]) -> Option<f64>;
     /// `acc[i] += round(values[i] · 2^bits) · n`; the caller proves that nothing overflows.
-    fn fold(acc: &mut [i64], values: &[Self], bits: u32, n: u64);
+    fn fold(acc: &mut [i64], values: &[Self], term: Term);
     /// The same in 128 bits.
-    fn fold_wide(acc: &mut [i128], values: &[Self], bits: u32, n: u64);
+    fn fold_wide(acc: &mut [i128], values: &[Self], term: Term);
 }
 
 impl Value for f32 {
@@ -23,12 +23,12 @@ impl Value for f32 {
         fold::max_abs_f32(values)
     }
 
-    fn fold(acc: &mut [i64], values: &[Self], bits: u32, n: u64) {
-        fold::fold_f32(acc, values, bits, n);
+    fn fold(acc: &mut [i64], values: &[Self], term: Term) {
+        fold::fold_f32(acc, values, term);
     }
 
-    fn fold_wide(acc: &mut [i128], values: &[Self], bits: u32, n: u64) {
-        fold::fold_wide_f32(acc, values, bits, n);
+    fn fold_wide(acc: &mut [i128], values: &[Self], term: Term) {
+        fold::fold_wide_f32(acc, values, term);
     }
 }
 
@@ -37,11 +37,11 @@ impl Value for f64 {
         fold::max_abs_f64(values)
     }
 
-    fn fold(acc: &mut [i64], values: &[Self], bits: u32, n: u64) {
-        fold::fold_f64(acc, values, bits, n);
+    fn fold(acc: &mut [i64], values: &[Self], term: Term) {
+        fold::fold_f64(acc, values, term);
     }
 
-    fn fold_wide(acc: &mut [i128], values: &[Self], bits: u32, n: u64) {
-        fold::fold_wide_f64(acc, values, bits, n);
+    fn fold_wide(acc: &mut [i128], values: &[Self], term: Term) {
+        fold::fold_wide_f64(acc, values, term);
     }
 }
