@@ -55,6 +55,29 @@ impl Dtype {
         }
     }
 
+    /// Reads as many values as `out` has from `bytes`, which holds exactly these.
+    pub fn read_all(self, bytes: &[u8], out: &mut [f64]) {
+        assert_eq!(bytes.len(), out.len() * self.size(), "the bytes hold as many values as are read");
+        match self {
+            Self::Bf16 => read_each(bytes, out, |chunk| bf16::from_le_bytes(chunk).to_f64()),
+            Self::F16 => read_each(bytes, out, |chunk| f16::from_le_bytes(chunk).to_f64()),
+            Self::F32 => read_each(bytes, out, |chunk| f64::from(f32::from_le_bytes(chunk))),
+            Self::F64 => read_each(bytes, out, f64::from_le_bytes),
+        }
+    }
+
+    /// Writes `values`, each rounded once to this type, into `bytes`, which holds exactly these.
+    pub fn write_all(self, values: &[f64], bytes: &mut [u8]) {
+        assert_eq!(bytes.len(), values.len() * self.size(), "the bytes hold as many values as are written");
+        match self {
+            Self::Bf16 => write_each(values, bytes, |value| bf16::from_f64(value).to_le_bytes()),
+            Self::F16 => write_each(values, bytes, |value| f16::from_f64(value).to_le_bytes()),
+            #[expect(clippy::cast_possible_truncation, reason = "rounding to the type is the purpose")]
+            Self::F32 => write_each(values, bytes, |value| (value as f32).to_le_bytes()),
+            Self::F64 => write_each(values, bytes, f64::to_le_bytes),
+        }
+    }
+
     pub(super) const fn to_safetensors(self) -> safetensors::Dtype {
         match self {
             Self::Bf16 => safetensors::Dtype::BF16,
@@ -75,6 +98,19 @@ impl Dtype {
     }
 }
 
+/// The loops of [`Dtype::read_all`]: without the choice of the type inside, they vectorise.
+fn read_each<const SIZE: usize>(bytes: &[u8], out: &mut [f64], value: impl Fn([u8; SIZE]) -> f64) {
+    for (out, chunk) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *out = value(*chunk);
+    }
+}
+
+fn write_each<const SIZE: usize>(values: &[f64], bytes: &mut [u8], chunk: impl Fn(f64) -> [u8; SIZE]) {
+    for (out, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+        *out = chunk(*value);
+    }
+}
+
 impl fmt::Display for Dtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (word, _) = Self::WORDS.iter().find(|(_, dtype)| dtype == self).expect("every type has a word");
@@ -92,6 +128,21 @@ mod tests {
             let mut chunk = vec![0; dtype.size()];
             dtype.write(-1.5, &mut chunk);
             assert!((dtype.read(&chunk) + 1.5).abs() < f64::EPSILON, "{dtype}");
+        }
+    }
+
+    #[test]
+    fn many_values_are_read_and_written_like_one() {
+        let values = [0.1, -2.7, 1e30, 65_504.0, -0.0];
+        for (_, dtype) in Dtype::WORDS {
+            let (mut one, mut all) = (vec![0; 5 * dtype.size()], vec![0; 5 * dtype.size()]);
+            one.chunks_exact_mut(dtype.size()).zip(values).for_each(|(chunk, value)| dtype.write(value, chunk));
+            dtype.write_all(&values, &mut all);
+            assert_eq!(all, one, "{dtype}");
+            let mut read = [0.0; 5];
+            dtype.read_all(&all, &mut read);
+            let expected = one.chunks_exact(dtype.size()).map(|chunk| dtype.read(chunk).to_bits());
+            assert!(read.iter().map(|value| value.to_bits()).eq(expected), "{dtype}");
         }
     }
 }

@@ -16,6 +16,12 @@ pub use layout::{Layout, LayoutError, PARAMETERS_BYTES_MAX, TENSORS_MAX, Tensor}
 
 use crate::Digest;
 
+/// Values of which squares are summed at once: few enough for the first-level cache.
+const NORM_BLOCK: usize = 1024;
+
+/// Sums of squares that grow side by side: one alone waits for every addition before the next.
+const NORM_LANES: usize = 8;
+
 /// The tensors that [`Layout`] describes, as little-endian bytes. Cloning costs two reference counts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Parameters {
@@ -105,10 +111,19 @@ impl Parameters {
         })
     }
 
-    /// The Euclidean norm over all values, summed in double precision.
+    /// The Euclidean norm over all values, summed in double precision and in one fixed order.
     #[must_use]
     pub fn norm(&self) -> f64 {
-        libm::sqrt(self.values().map(|value| value * value).sum())
+        let mut block = [0.0; NORM_BLOCK];
+        let mut sum = 0.0;
+        for tensor in self.layout.tensors() {
+            for bytes in self.tensor(tensor).chunks(NORM_BLOCK * tensor.dtype.size()) {
+                let values = &mut block[..bytes.len() / tensor.dtype.size()];
+                tensor.dtype.read_all(bytes, values);
+                sum += squares(values);
+            }
+        }
+        libm::sqrt(sum)
     }
 
     /// The name of the first tensor that holds an infinity or a NaN.
@@ -121,6 +136,17 @@ impl Parameters {
         });
         bad.map(|tensor| tensor.name.as_str())
     }
+}
+
+/// The sum of squares, lane by lane and then over the lanes: the same order on every machine.
+fn squares(values: &[f64]) -> f64 {
+    let (rows, rest) = values.as_chunks::<NORM_LANES>();
+    let mut lanes = [0.0; NORM_LANES];
+    for row in rows {
+        lanes.iter_mut().zip(row).for_each(|(lane, value)| *lane += value * value);
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane += value * value);
+    lanes.iter().sum()
 }
 
 impl fmt::Debug for Parameters {
@@ -161,6 +187,20 @@ mod tests {
         let values = [0.1, -2.0, 3.0, 0.5];
         let parameters = Parameters::of_values(layout, values);
         assert_eq!(parameters.values().map(f64::to_bits).collect::<Vec<_>>(), values.map(f64::to_bits));
+    }
+
+    #[test]
+    fn norm_is_that_of_the_definition_in_every_type_and_length() {
+        for (_, dtype) in Dtype::WORDS {
+            for count in [1, 7, 8, 1023, 1024, 1025, 5000] {
+                let layout = Layout::new([("a", dtype, vec![count]), ("b", dtype, vec![3])]).unwrap();
+                let mut bytes = vec![0; layout.bytes()];
+                bytes.chunks_exact_mut(dtype.size()).for_each(|chunk| dtype.write(-0.5, chunk));
+                let parameters = Parameters::new(layout, bytes.into()).unwrap();
+                let expected = 0.5 * f64::from(u32::try_from(count + 3).unwrap()).sqrt();
+                assert!((parameters.norm() - expected).abs() < 1e-12, "{dtype} {count}");
+            }
+        }
     }
 
     #[test]

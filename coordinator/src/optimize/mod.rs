@@ -99,18 +99,14 @@ impl Optimizer {
                 let count = old.len() / size;
                 let range = at..at + count;
                 aggregate.read(range.clone(), &mut delta[..count])?;
-                for (weight, chunk) in weights.iter_mut().zip(old.chunks_exact(size)) {
-                    *weight = tensor.dtype.read(chunk);
-                }
+                tensor.dtype.read_all(old, &mut weights[..count]);
                 match self.rule {
                     Rule::Sgd(sgd) => {
                         let velocity = self.velocity.get_mut(range).unwrap_or_default();
                         sgd.step(&mut weights[..count], &delta[..count], velocity);
                     }
                 }
-                for (weight, chunk) in weights.iter().zip(new.chunks_exact_mut(size)) {
-                    tensor.dtype.write(*weight, chunk);
-                }
+                tensor.dtype.write_all(&weights[..count], new);
                 at += count;
             }
         }
