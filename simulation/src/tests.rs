@@ -94,8 +94,10 @@ fn golden_runs_end_in_their_cells() {
     check(&Case { dtype: "f32", ..FEDAVG }, 10, 1.039_706_19, 0.877_778, 2e-3);
 }
 
+/// What of the rounds must not depend on threads and networks: the models, who made them, and what was measured on them.
 fn digests(lines: &[RoundLine]) -> Vec<String> {
-    lines.iter().map(|line| format!("{} of {}", line.model, line.clients)).collect()
+    let shown = |line: &RoundLine| format!("{} of {}: {:?} {:?}", line.model, line.clients, line.train, line.central);
+    lines.iter().map(shown).collect()
 }
 
 #[test]

@@ -1,32 +1,69 @@
 //! A pool of threads, one trainer each, kept alive for the whole run.
+//!
+//! Training comes before measuring: the round waits for it, and measuring fills the time in which a thread would have
+//! nothing left to train. Longest training comes first, so that threads end together. Whatever a result still needs is
+//! done by the thread that has it, so that the event loop only passes it on.
 
-use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
 use tributary_client::data::Dataset;
-use tributary_client::trainer::{Control, Examples, Flow, Task, Trained, Trainer};
+use tributary_client::plan::Plan;
+use tributary_client::trainer::{Control, Examples, Flow, Task, Trainer};
+use tributary_common::Digest;
 use tributary_common::id::{ClientId, Round};
 use tributary_common::metrics::Metrics;
 use tributary_common::parameters::Parameters;
+use tributary_common::time::Time;
 
 /// What a piece of work is called; results are asked for by it.
 pub(crate) type Key = u64;
 
-pub(crate) enum Work<'a> {
-    Measure { model: Parameters, dataset: &'a Dataset, indices: Vec<u32> },
-    Train { round: Round, client: ClientId, model: Parameters, dataset: &'a Dataset, indices: Vec<u32> },
+/// Updates that may lie finished before the event loop takes them, in bytes: what training the longest first may cost in
+/// memory. Beyond it work is done in the order in which it is asked for.
+const EARLY_BYTES: usize = 64 << 20;
+
+/// A model to be measured on examples.
+pub(crate) struct Measure<'a> {
+    pub(crate) model: Parameters,
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) indices: Vec<u32>,
+}
+
+/// A client's work in a round, and when its result is asked for.
+pub(crate) struct Train<'a> {
+    pub(crate) due: Time,
+    pub(crate) round: Round,
+    pub(crate) client: ClientId,
+    pub(crate) model: Parameters,
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) indices: Vec<u32>,
+}
+
+/// An update as it leaves a client, and what its receiver computes of it.
+pub(crate) struct Sealed {
+    pub(crate) update: Parameters,
+    pub(crate) examples: u64,
+    pub(crate) digest: Digest,
+    pub(crate) norm: f64,
 }
 
 pub(crate) enum Outcome {
     Measured(Metrics),
-    Trained(Box<Trained>),
+    Trained(Box<Sealed>),
 }
 
-/// Work goes in, in order; outcomes are waited for by key. The queue is bounded by the cohort: every piece is asked for.
+enum Work<'a> {
+    Measure(Measure<'a>),
+    Train(Train<'a>),
+}
+
+/// Work goes in; outcomes are waited for by key. The queue is bounded by the cohort: every piece is asked for.
 pub(crate) struct Pool<'a> {
-    queue: Sender<(Key, Work<'a>)>,
+    queue: Arc<Queue<'a>>,
     outcomes: Receiver<(Key, Result<Outcome, String>)>,
     early: BTreeMap<Key, Result<Outcome, String>>,
     next: Key,
@@ -37,64 +74,165 @@ impl<'a> Pool<'a> {
     pub(crate) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         trainers: Vec<Box<dyn Trainer>>,
+        plan: &'scope Plan,
         stopped: &'scope (dyn Fn() -> bool + Sync),
     ) -> Self
     where
         'a: 'scope,
     {
-        let (sender, receiver) = channel::<(Key, Work<'a>)>();
-        let queue = Arc::new(Mutex::new(receiver));
+        let early_max = (EARLY_BYTES / plan.model.layout.bytes().max(1)).max(2 * trainers.len());
+        let queue = Arc::new(Queue { waiting: Mutex::new(Waiting::new(early_max)), changed: Condvar::new() });
         let (outbox, outcomes) = channel();
         for mut trainer in trainers {
             let (outbox, queue) = (outbox.clone(), Arc::clone(&queue));
             scope.spawn(move || {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((key, work)) = next else { return };
-                    let outcome = perform(&mut *trainer, work, stopped);
+                while let Some((key, work)) = queue.take() {
+                    let outcome = perform(&mut *trainer, plan, work, stopped);
                     if outbox.send((key, outcome)).is_err() {
                         return;
                     }
                 }
             });
         }
-        Self { queue: sender, outcomes, early: BTreeMap::new(), next: 0 }
+        Self { queue, outcomes, early: BTreeMap::new(), next: 0 }
     }
 
-    /// Puts a piece of work in the queue.
-    pub(crate) fn submit(&mut self, work: Work<'a>) -> Key {
+    /// Puts measuring in the queue.
+    pub(crate) fn measure(&mut self, measure: Measure<'a>) -> Key {
+        self.submit(Work::Measure(measure))
+    }
+
+    /// Puts training in the queue.
+    pub(crate) fn train(&mut self, train: Train<'a>) -> Key {
+        self.submit(Work::Train(train))
+    }
+
+    fn submit(&mut self, work: Work<'a>) -> Key {
         let key = self.next;
         self.next += 1;
-        self.queue.send((key, work)).expect("workers live as long as the pool");
+        self.queue.lock().put(key, work);
+        self.queue.changed.notify_one();
         key
     }
 
     /// Waits for the outcome of `key`, which is asked for once.
     pub(crate) fn wait(&mut self, key: Key) -> Result<Outcome, String> {
-        if let Some(outcome) = self.early.remove(&key) {
-            return outcome;
-        }
-        loop {
-            let (done, outcome) = self.outcomes.recv().map_err(|_| "a worker has ended".to_owned())?;
-            if done == key {
-                return outcome;
+        let outcome = loop {
+            if let Some(outcome) = self.early.remove(&key) {
+                break outcome;
             }
+            let (done, outcome) = self.outcomes.recv().map_err(|_| "a worker has ended".to_owned())?;
             self.early.insert(done, outcome);
+        };
+        self.queue.lock().early.remove(&key);
+        outcome
+    }
+}
+
+impl Drop for Pool<'_> {
+    /// Workers that wait for work end.
+    fn drop(&mut self) {
+        self.queue.lock().is_open = false;
+        self.queue.changed.notify_all();
+    }
+}
+
+/// What waits for a worker, and the signal that something came.
+struct Queue<'a> {
+    waiting: Mutex<Waiting<'a>>,
+    changed: Condvar,
+}
+
+impl<'a> Queue<'a> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<'a>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next piece of work; none when the pool is gone.
+    fn take(&self) -> Option<(Key, Work<'a>)> {
+        let mut waiting = self.lock();
+        loop {
+            if !waiting.is_open {
+                return None;
+            }
+            if let Some(next) = waiting.next() {
+                return Some(next);
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-fn perform(trainer: &mut dyn Trainer, work: Work<'_>, stopped: &dyn Fn() -> bool) -> Result<Outcome, String> {
+/// Work in its two orders: as it is asked for, and by length.
+struct Waiting<'a> {
+    measures: VecDeque<(Key, Measure<'a>)>,
+    trains: BTreeMap<(Time, Key), Train<'a>>,
+    longest: BTreeSet<(Reverse<usize>, Time, Key)>,
+    /// Trained or being trained, and not yet taken by the event loop.
+    early: BTreeSet<Key>,
+    early_max: usize,
+    is_open: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(early_max: usize) -> Self {
+        Self {
+            measures: VecDeque::new(),
+            trains: BTreeMap::new(),
+            longest: BTreeSet::new(),
+            early: BTreeSet::new(),
+            early_max,
+            is_open: true,
+        }
+    }
+
+    fn put(&mut self, key: Key, work: Work<'a>) {
+        match work {
+            Work::Measure(measure) => self.measures.push_back((key, measure)),
+            Work::Train(train) => {
+                self.longest.insert((Reverse(train.indices.len()), train.due, key));
+                self.trains.insert((train.due, key), train);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<(Key, Work<'a>)> {
+        let place = if self.early.len() < self.early_max {
+            self.longest.first().map(|&(_, due, key)| (due, key))
+        } else {
+            // The event loop waits for the first of these, so what lies finished does not grow without end.
+            self.trains.first_key_value().map(|(place, _)| *place)
+        };
+        let Some((due, key)) = place else {
+            return self.measures.pop_front().map(|(key, measure)| (key, Work::Measure(measure)));
+        };
+        let train = self.trains.remove(&(due, key)).expect("both orders hold the same work");
+        self.longest.remove(&(Reverse(train.indices.len()), due, key));
+        self.early.insert(key);
+        Some((key, Work::Train(train)))
+    }
+}
+
+fn perform(
+    trainer: &mut dyn Trainer,
+    plan: &Plan,
+    work: Work<'_>,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Outcome, String> {
     let mut control = Stop(stopped);
     match work {
-        Work::Measure { model, dataset, indices } => {
+        Work::Measure(Measure { model, dataset, indices }) => {
             let examples = Examples { dataset, indices: &indices };
             trainer.evaluate(&model, &examples, &mut control).map(Outcome::Measured)
         }
-        Work::Train { round, client, model, dataset, indices } => {
+        Work::Train(Train { round, client, model, dataset, indices, .. }) => {
             let examples = Examples { dataset, indices: &indices };
             let task = Task { round, client: &client, model: &model, examples };
-            trainer.train(&task, &mut control).map(|trained| Outcome::Trained(Box::new(trained)))
+            trainer.train(&task, &mut control).map(|trained| {
+                let update = plan.stages.seal(trained.update);
+                let (digest, norm) = (update.digest(), update.norm());
+                Outcome::Trained(Box::new(Sealed { update, examples: trained.weight, digest, norm }))
+            })
         }
     }
     .map_err(|error| error.to_string())
@@ -105,5 +243,68 @@ struct Stop<'a>(&'a dyn Fn() -> bool);
 impl Control for Stop<'_> {
     fn step(&mut self, _: u64, _: u64) -> Flow {
         if (self.0)() { Flow::Stop } else { Flow::Continue }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_client::data::{Features, Labels};
+    use tributary_client::plan::Plan;
+    use tributary_common::config::Document;
+
+    fn plan() -> Plan {
+        let text = "input = { shape = [1] }\nmodel = { layers = [{ kind = 'linear', out = 1 }] }\n\
+                    train = { loss = 'mse', optimizer = { kind = 'sgd', lr = 1 }, steps = 1, batch = 1 }";
+        Plan::parse(&Document::parse("w.toml", text).unwrap()).unwrap()
+    }
+
+    fn dataset(plan: &Plan) -> Dataset {
+        let labels = Labels::Targets(vec![0.0; 8]);
+        Dataset::new("zeros", &plan.input, Features::Reals(vec![0.0; 8]), labels, Vec::new()).unwrap()
+    }
+
+    fn train<'a>(plan: &Plan, dataset: &'a Dataset, due: u64, len: u32) -> Work<'a> {
+        Work::Train(Train {
+            due: Time(due),
+            round: Round(1),
+            client: ClientId::simulated(0, 1),
+            model: Parameters::zeros(Arc::clone(&plan.model.layout)),
+            dataset,
+            indices: (0..len).collect(),
+        })
+    }
+
+    fn order(waiting: &mut Waiting<'_>) -> Vec<Key> {
+        std::iter::from_fn(|| waiting.next().map(|(key, _)| key)).collect()
+    }
+
+    /// Without it the round would end with one thread at work on the largest client and the others idle.
+    #[test]
+    fn longest_training_comes_first_and_measuring_last() {
+        let plan = plan();
+        let dataset = dataset(&plan);
+        let mut waiting = Waiting::new(10);
+        let model = Parameters::zeros(Arc::clone(&plan.model.layout));
+        waiting.put(0, Work::Measure(Measure { model, dataset: &dataset, indices: vec![0] }));
+        for (key, len) in [(1, 3), (2, 8), (3, 3), (4, 5)] {
+            waiting.put(key, train(&plan, &dataset, 0, len));
+        }
+        assert_eq!(order(&mut waiting), [2, 4, 1, 3, 0]);
+    }
+
+    /// Without it a large cohort's updates would all lie in memory while the smallest client, asked for first, waits.
+    #[test]
+    fn beyond_the_limit_work_is_done_in_the_order_in_which_it_is_asked_for() {
+        let plan = plan();
+        let dataset = dataset(&plan);
+        let mut waiting = Waiting::new(2);
+        for (key, due, len) in [(0, 1, 1), (1, 2, 2), (2, 3, 3), (3, 4, 4), (4, 5, 5)] {
+            waiting.put(key, train(&plan, &dataset, due, len));
+        }
+        let first: Vec<_> = (0..3).map(|_| waiting.next().unwrap().0).collect();
+        assert_eq!(first, [4, 3, 0], "the two longest, then what is due first");
+        waiting.early.clear();
+        assert_eq!(order(&mut waiting), [2, 1]);
     }
 }

@@ -29,7 +29,7 @@ use tributary_coordinator::store::journal::{Brings, Item};
 use tributary_coordinator::store::{self, Journal, Past, Store};
 
 use crate::link::Link;
-use crate::workers::{Key, Outcome, Pool, Work};
+use crate::workers::{Key, Measure, Outcome, Pool, Sealed, Train};
 use crate::{Population, Settings};
 
 /// The name of the simulated evaluator.
@@ -131,7 +131,7 @@ pub fn simulate(
     let ended = AtomicBool::new(false);
     let stopped = || stop.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
-        let pool = Pool::start(scope, trainers, &stopped);
+        let pool = Pool::start(scope, trainers, &run.plan, &stopped);
         let mut world = World::new(run, journal, pool, clock, tell)?;
         let result = world.play(stop);
         // Work that nobody waits for any more ends at its next batch, so that the scope can end.
@@ -148,12 +148,20 @@ enum Happening {
     Done(ClientId, Ticket),
 }
 
+/// What comes first of all that happens at one time. The outcome of measuring is asked for last, so that updates are taken
+/// as they come and threads measure while others still train.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Usual,
+    Measured,
+}
+
 /// A client that has something to do. Nothing is kept of the others.
 #[derive(Default)]
 struct Device {
     machine: ClientMachine,
     keys: BTreeMap<Ticket, Vec<(On, Key)>>,
-    update: Option<(Ticket, Version, Parameters, u64)>,
+    update: Option<(Ticket, Box<Sealed>)>,
     results: Option<Results>,
 }
 
@@ -174,8 +182,8 @@ struct World<'a> {
     machine: Machine,
     recorder: Recorder,
     devices: BTreeMap<ClientId, Device>,
-    /// By time, then by the order in which they were scheduled.
-    happenings: BTreeMap<(Time, u64), Happening>,
+    /// By time, then measuring last, then by the order in which they were scheduled.
+    happenings: BTreeMap<(Time, Rank, u64), Happening>,
     scheduled: u64,
     now: Time,
     models: BTreeMap<Version, Parameters>,
@@ -192,6 +200,8 @@ struct World<'a> {
     optimizer_digest: Option<Digest>,
     /// What the coordinator's machine wanted done when it was made.
     effects: Vec<Effect>,
+    /// Real time from the first offer to the commit, of versions whose report is not out yet.
+    took: BTreeMap<Version, Duration>,
     ended: Option<Reason>,
 }
 
@@ -236,6 +246,7 @@ impl<'a> World<'a> {
             optimizer_digest,
             effects,
             round_began: Duration::ZERO,
+            took: BTreeMap::new(),
             ended: None,
             machine,
             run,
@@ -259,7 +270,11 @@ impl<'a> World<'a> {
     }
 
     fn happen(&mut self, happening: Happening, after: Duration) {
-        self.happenings.insert((self.now + after, self.scheduled), happening);
+        let rank = match &happening {
+            Happening::Done(_, Ticket::Evaluate { .. }) => Rank::Measured,
+            Happening::Client(..) | Happening::Coordinator(_) | Happening::Done(..) => Rank::Usual,
+        };
+        self.happenings.insert((self.now + after, rank, self.scheduled), happening);
         self.scheduled += 1;
     }
 
@@ -278,10 +293,10 @@ impl<'a> World<'a> {
                 self.step(Event::StopAsked)?;
                 continue;
             }
-            let next = self.happenings.keys().next().map(|(time, _)| *time);
+            let next = self.happenings.keys().next().map(|(time, ..)| *time);
             match (next, self.machine.wake_at()) {
                 (Some(at), wake) if wake.is_none_or(|wake| at <= wake) => {
-                    let ((at, _), happening) = self.happenings.pop_first().expect("it was just looked at");
+                    let ((at, ..), happening) = self.happenings.pop_first().expect("it was just looked at");
                     self.now = at;
                     self.play_one(happening)?;
                 }
@@ -349,7 +364,10 @@ impl<'a> World<'a> {
             Effect::Cancel { client, ticket, .. } => {
                 self.happen(Happening::Client(client, client::Event::Cancelled { ticket }), message);
             }
-            Effect::Close { ticket } => self.happen(Happening::Coordinator(Event::Closed { ticket }), Duration::ZERO),
+            Effect::Close { ticket } => {
+                self.measured();
+                self.happen(Happening::Coordinator(Event::Closed { ticket }), Duration::ZERO);
+            }
             Effect::Commit { version, .. } => self.commit(version)?,
             Effect::Discard { client, ticket, .. } => {
                 self.staged.remove(&(ticket, client.clone()));
@@ -385,16 +403,29 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Asks for all measuring that is due by now: the next version is built after the last one was measured.
+    fn measured(&mut self) {
+        let later = self.happenings.split_off(&(self.now, Rank::Measured, 0));
+        for (place, happening) in later {
+            match happening {
+                Happening::Done(client, ticket) if place.0 == self.now && place.1 == Rank::Measured => {
+                    self.done(&client, ticket);
+                }
+                other => drop(self.happenings.insert(place, other)),
+            }
+        }
+    }
+
     fn offer(&mut self, client: ClientId, ticket: Ticket, slot: Slot, version: Version, left: Duration) {
+        if matches!(ticket, Ticket::Train { .. }) && slot == Slot(0) {
+            self.round_began = (self.clock)();
+        }
         if self.link.vanishes(&client, ticket) {
             return;
         }
         let Some(model) = self.digests.get(&version).copied() else { return };
         let bytes = self.model.layout().bytes() as u64;
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        if matches!(ticket, Ticket::Train { .. }) && slot == Slot(0) {
-            self.round_began = (self.clock)();
-        }
         let offer = Offer { ticket, slot, version, model, bytes, left_ms };
         self.happen(Happening::Client(client, client::Event::Offered(offer)), self.link.message());
     }
@@ -423,18 +454,19 @@ impl<'a> World<'a> {
         let digest = self.model.digest();
         self.models.insert(version, self.model.clone());
         self.digests.insert(version, digest);
+        self.took.insert(version, (self.clock)().saturating_sub(self.round_began));
         self.happen(Happening::Coordinator(Event::Committed { version, digest }), Duration::ZERO);
         Ok(())
     }
 
     fn report(&mut self, report: Report) -> Result<(), Error> {
         let is_round = matches!(report, Report::Finished { .. });
-        let real = (self.clock)().saturating_sub(self.round_began).as_secs_f64();
         for mut line in self.recorder.report(report) {
             if let Line::Round(round) = &mut line
+                && let Some(took) = self.took.remove(&round.version)
                 && self.run.settings.is_ideal()
             {
-                round.seconds = real;
+                round.seconds = took.as_secs_f64();
             }
             self.publish(&line)?;
         }
@@ -504,8 +536,8 @@ impl<'a> World<'a> {
         let mut measure = |pool: &mut Pool<'a>, on, dataset: &'a Dataset, indices: &[u32]| {
             // In pieces, so that all workers share a large set; merged they are what one device would have measured.
             for piece in indices.chunks(PIECE) {
-                let work = Work::Measure { model: model.clone(), dataset, indices: piece.to_vec() };
-                keys.push((on, pool.submit(work)));
+                let work = Measure { model: model.clone(), dataset, indices: piece.to_vec() };
+                keys.push((on, pool.measure(work)));
             }
         };
         if let (EVALUATOR, Some(test)) = (client.as_str(), &run.population.test) {
@@ -518,8 +550,9 @@ impl<'a> World<'a> {
                 Ticket::Train { round, .. } => {
                     after = self.link.training(steps(plan, split.train.len()));
                     let (client, dataset) = (client.clone(), &*run.population.train);
-                    let work = Work::Train { round, client, model: model.clone(), dataset, indices: split.train };
-                    keys.push((On::Update, self.pool.submit(work)));
+                    let (due, indices) = (self.now + after, split.train);
+                    let work = Train { due, round, client, model: model.clone(), dataset, indices };
+                    keys.push((On::Update, self.pool.train(work)));
                 }
                 Ticket::Evaluate { .. } => {
                     if plan.evaluate_on.train {
@@ -543,10 +576,9 @@ impl<'a> World<'a> {
         let mut failure = None;
         for (on, key) in keys {
             match (on, self.pool.wait(key)) {
-                (On::Update, Ok(Outcome::Trained(trained))) => {
-                    let update = self.run.plan.stages.seal(trained.update);
+                (On::Update, Ok(Outcome::Trained(sealed))) => {
                     let device = self.devices.get_mut(client).expect("looked at above");
-                    device.update = Some((ticket, self.machine.version(), update, trained.weight));
+                    device.update = Some((ticket, sealed));
                 }
                 (On::Central, Ok(Outcome::Measured(metrics))) => {
                     failure = merge(&mut results.central, metrics).or(failure)
@@ -569,14 +601,14 @@ impl<'a> World<'a> {
 
     fn put(&mut self, client: &ClientId, ticket: Ticket) {
         let Some(device) = self.devices.get_mut(client) else { return };
-        let Some((_, _, update, examples)) = device.update.take().filter(|(held, ..)| *held == ticket) else { return };
+        let Some((_, sealed)) = device.update.take().filter(|(held, _)| *held == ticket) else { return };
+        let Sealed { update, examples, digest, norm } = *sealed;
         let who = client.clone();
         let after = self.link.transfer(update.bytes().len());
         let weight = self.run.strategy.aggregator.weight(examples).map_err(|error| error.to_string());
-        let opened = self.run.strategy.stages.open(update.norm()).map_err(|refused| refused.to_string());
+        let opened = self.run.strategy.stages.open(norm).map_err(|refused| refused.to_string());
         let event = match weight.and_then(|weight| opened.map(|()| weight)) {
             Ok(weight) => {
-                let digest = update.digest();
                 self.recorder.received(update.bytes().len() as u64);
                 self.staged.insert((ticket, client.clone()), update);
                 Event::Staged { client: who, ticket, weight: weight.get(), digest }

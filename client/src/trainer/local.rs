@@ -13,8 +13,9 @@ use super::tally::Tally;
 use super::{Control, Error, Examples, Execution, Flow, Task, Trained, Trainer};
 use crate::plan::{Batch, Plan};
 
-/// Activations of one batch of evaluation, in bytes: what stays in a second-level cache.
-const EVALUATION_BYTES: usize = 512 * 1024;
+/// Activations of one batch of evaluation, in bytes: more than the second-level cache holds, because large affine maps gain
+/// more from long batches than they lose (2NN, 10,000 examples: 46 ms by 80, 39 ms by 500).
+const EVALUATION_BYTES: usize = 3 << 20;
 
 /// The most memory for values and gradients between the layers, 16 GiB: a plan must not exhaust a device.
 const BATCH_BYTES_MAX: usize = 1 << 34;

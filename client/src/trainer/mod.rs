@@ -85,7 +85,7 @@ pub struct Trained {
 
 /// Examples that are measured in one piece. A longer list is measured piece by piece and merged, so that many threads may
 /// share it and the result has the same bits whoever does it.
-pub const PIECE: usize = 2000;
+pub const PIECE: usize = 500;
 
 /// Measures `model` on `examples`, piece by piece.
 ///
