@@ -349,6 +349,14 @@ mod tests {
                 assert!(part.fold(part.range().end, &[0.0_f32], weight(11)).is_err());
             }
             assert_eq!(sum, whole, "{count} parts");
+            let mut sum = split.clone();
+            let bytes: Vec<Vec<u8>> =
+                updates.iter().map(|update| update.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+            let whole_updates: Vec<_> = bytes.iter().map(|bytes| (&bytes[..], weight(11))).collect();
+            for mut part in sum.parts(count) {
+                part.fold_bytes_together(Dtype::F32, &whole_updates).unwrap();
+            }
+            assert_eq!(sum, whole, "{count} parts of bytes");
         }
     }
 

@@ -68,6 +68,24 @@ impl<'a> Part<'a> {
         Ok(())
     }
 
+    /// [`Part::fold_together`] of little-endian bytes. Each slice is a whole update: only what belongs here is read.
+    ///
+    /// # Errors
+    /// As [`Part::fold`].
+    ///
+    /// # Panics
+    /// If an update ends before this part does.
+    pub fn fold_bytes_together(&mut self, dtype: Dtype, updates: &[(&[u8], Weight)]) -> Result<(), Error> {
+        let size = dtype.size();
+        for from in self.range().step_by(BLOCK) {
+            let until = self.end.min(from + BLOCK);
+            for (bytes, n) in updates {
+                self.fold_bytes(from, dtype, &bytes[from * size..until * size], *n)?;
+            }
+        }
+        Ok(())
+    }
+
     /// [`Part::fold`] of little-endian bytes, which need not be aligned.
     ///
     /// # Errors
