@@ -9,6 +9,10 @@ use super::piece::{Piece, largest, pieces};
 use super::{BLOCK, Error, Value, Weight};
 use crate::parameters::Dtype;
 
+/// Coordinates of one update that are folded before those of the next: long enough for memory to stream, and few enough that
+/// their sum stays in a second-level cache.
+const SPAN: usize = 16 * BLOCK;
+
 /// A range of a sum's coordinates, to be folded into by one thread while others fold into other parts.
 #[derive(Debug)]
 pub struct Part<'a> {
@@ -77,8 +81,8 @@ impl<'a> Part<'a> {
     /// If an update ends before this part does.
     pub fn fold_bytes_together(&mut self, dtype: Dtype, updates: &[(&[u8], Weight)]) -> Result<(), Error> {
         let size = dtype.size();
-        for from in self.range().step_by(BLOCK) {
-            let until = self.end.min(from + BLOCK);
+        for from in self.range().step_by(SPAN) {
+            let until = self.end.min(from + SPAN);
             for (bytes, n) in updates {
                 self.fold_bytes(from, dtype, &bytes[from * size..until * size], *n)?;
             }
