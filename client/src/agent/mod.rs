@@ -40,6 +40,9 @@ pub struct Settings {
     pub once: bool,
     /// Transport windows.
     pub windows: Windows,
+    /// The connection is probed after this much silence: a shorter time notices a coordinator's restart sooner, and keeps
+    /// alive what a forgetful router stands in the way of.
+    pub keep_alive: Duration,
 }
 
 /// Why an agent ended without being asked to.
@@ -166,7 +169,8 @@ async fn connect(
         .map_err(|error| lost(format!("name not found: {error}")))?;
     let address: SocketAddr = addresses.next().ok_or_else(|| lost("the name has no address".to_owned()))?;
     let tls = membership.tls().map_err(|error| Failure::NotAuthorised(error.to_string()))?;
-    let transport = net::transport(settings.windows);
+    let mut transport = net::transport(settings.windows);
+    transport.keep_alive_interval(Some(settings.keep_alive));
     let endpoint = net::client_endpoint(address, tls, transport).map_err(|error| lost(error.to_string()))?;
     // No DNS name is checked: the verifier wants the pinned root and the role of a coordinator instead.
     let connecting = endpoint.connect(address, "coordinator").map_err(|error| lost(error.to_string()))?;

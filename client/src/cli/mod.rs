@@ -13,7 +13,7 @@ use tributary_certs::enrolment::Token;
 use tributary_common::config::Document;
 use tributary_common::id::ClientId;
 use tributary_common::identity::{Identity, Role};
-use tributary_common::net::Windows;
+use tributary_common::net::{KEEP_ALIVE, Windows};
 
 use crate::agent::{self, Membership, Status};
 use crate::crew::{Crew, Held, Load};
@@ -73,9 +73,18 @@ pub struct Arguments {
     /// End after so many seconds without a connection
     #[arg(long, value_name = "SECONDS")]
     pub give_up_after: Option<u64>,
+    /// Probe the connection after so many seconds of silence, 0.1 to 60; by default 20
+    #[arg(long, value_name = "SECONDS", value_parser = keep_alive)]
+    pub keep_alive: Option<Duration>,
     /// End when standard input closes
     #[arg(long, hide = true)]
     pub tethered: bool,
+}
+
+/// A keep-alive interval: short enough for the idle timeout, long enough not to be traffic of its own.
+fn keep_alive(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds from 0.1 to 60".to_owned())
 }
 
 /// Why a command failed: the exit code, what was tried and found, and what to do.
@@ -332,6 +341,7 @@ async fn serve(
             give_up_after: arguments.give_up_after.map(Duration::from_secs),
             once: arguments.once,
             windows: Windows::default(),
+            keep_alive: arguments.keep_alive.unwrap_or(KEEP_ALIVE),
         };
         let worker = Crew::new(name.clone(), role, load);
         let name = if is_alone { String::new() } else { format!("{name}: ") };
