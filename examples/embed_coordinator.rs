@@ -73,6 +73,7 @@ async fn client(
         once: false,
         windows: Windows::default(),
         keep_alive: KEEP_ALIVE,
+        outbox: None,
     };
     agent::run(settings, Membership::fixed(credentials), worker, stop, |_| {}).await?;
     Ok(())

@@ -174,6 +174,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             once: true,
             windows: Windows::default(),
             keep_alive: KEEP_ALIVE,
+            outbox: None,
         };
         sites.spawn(agent::run(settings, membership, worker, CancellationToken::new(), |_| {}));
     }

@@ -10,7 +10,7 @@ use tributary_common::id::{Round, Seed};
 use tributary_common::rng::{self, Purpose};
 
 use super::federation::{Federation, simulated};
-use super::process::{Process, say};
+use super::process::{Process, appears_in, say};
 
 const CLIENTS: u64 = 3;
 
@@ -84,4 +84,37 @@ fn kill_9_at_random_moments_changes_no_model() {
     for chapter in story["chapters"].as_array().unwrap() {
         assert_eq!((&chapter["accepted"], &chapter["attempt"]), (&CLIENTS.into(), &0.into()), "{chapter}");
     }
+}
+
+/// What goes wrong without it: a device that loses power after a day of training has trained for nothing.
+#[test]
+fn an_update_that_was_finished_while_nobody_listened_survives_its_client() {
+    let federation = Federation::new();
+    let file = federation.path().join("run.toml");
+    let alone = [
+        ("ROUNDS", "1"),
+        ("wait_for = 3", "wait_for = 1"),
+        ("quorum = 3", "quorum = 1"),
+        ("epochs = 30", "epochs = 60"),
+    ];
+    let text = alone.iter().fold(RUN.to_owned(), |text, (from, to)| text.replace(from, to));
+    std::fs::write(&file, text.replace("clients = 3", "clients = 1")).unwrap();
+    let undisturbed = simulated(federation.path(), &file, &[]).pop().unwrap();
+    let coordinator = federation.coordinator(&[]);
+    let address = coordinator.address.clone();
+    federation.issue("client-000", "client");
+    let mut first = client(&federation, 0, &address);
+    first.says("got the model");
+    coordinator.process.signal("KILL");
+    drop(coordinator);
+    appears_in(&federation.path().join("client-000/outbox"), "update");
+    first.signal("KILL");
+    drop(first);
+    let coordinator = federation.coordinator(&["--listen", &address]);
+    let second = client(&federation, 0, &address);
+    let done = coordinator.process.end().ends_well().events().pop().unwrap();
+    assert_eq!(done["model"].to_string(), undisturbed.split(' ').nth(1).unwrap());
+    let said = second.end().ends_well().err;
+    assert!(said.contains("counts") && !said.contains("got the model"), "{said}");
+    assert_eq!(std::fs::read_dir(federation.path().join("client-000/outbox")).unwrap().count(), 0);
 }

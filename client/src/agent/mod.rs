@@ -2,6 +2,7 @@
 
 mod backoff;
 mod membership;
+mod outbox;
 mod session;
 mod status;
 mod transfer;
@@ -16,6 +17,7 @@ use tributary_common::message::Done;
 use tributary_common::net::{self, Windows};
 
 pub use membership::Membership;
+pub use outbox::{Outbox, UPDATES_MAX};
 pub use status::Status;
 pub use worker::{Prepared, Update, Watch, Worker};
 
@@ -34,6 +36,8 @@ pub struct Settings {
     pub coordinator: String,
     /// Where it trains, for the operator: `cpu`.
     pub device: String,
+    /// Where finished updates are kept until they are acknowledged; without one they go with the process.
+    pub outbox: Option<Outbox>,
     /// Ends without a connection for this long; none: never.
     pub give_up_after: Option<Duration>,
     /// Ends after the run's `Done` instead of waiting for the next run.
@@ -98,8 +102,9 @@ pub async fn run(
     stop: CancellationToken,
     mut tell: impl FnMut(Status) + Send,
 ) -> Result<Option<Done>, Error> {
-    let thread = worker::start(worker, settings.name.as_str()).map_err(|error| Error::Local(error.to_string()))?;
-    let mut session = Session::new(thread);
+    let thread = worker::start(worker, settings.name.as_str(), settings.outbox.clone());
+    let thread = thread.map_err(|error| Error::Local(error.to_string()))?;
+    let mut session = Session::new(thread, settings.outbox.clone());
     let mut backoff = Backoff::new(settings.name.clone());
     let mut without_connection = Duration::ZERO;
     loop {

@@ -89,6 +89,8 @@ async fn play(arguments: &arguments::Load, members: Vec<(ClientId, Membership)>)
                 once: true,
                 windows: Windows::default(),
                 keep_alive: KEEP_ALIVE,
+                // Its updates are synthetic: nobody trained for them.
+                outbox: None,
             },
             membership,
             think: Duration::from_secs_f64(arguments.think),
