@@ -28,7 +28,7 @@ use tributary_common::config::Document;
 use tributary_common::event::Event;
 use tributary_common::id::{ClientId, RunId};
 use tributary_common::identity::{Identity, Role};
-use tributary_common::net::Windows;
+use tributary_common::net::{KEEP_ALIVE, Windows};
 use tributary_coordinator::server::{Limits, Run, Server};
 use tributary_coordinator::store::{Durability, Folder, Keeping};
 
@@ -72,6 +72,8 @@ async fn client(
         give_up_after: Some(Duration::from_secs(30)),
         once: false,
         windows: Windows::default(),
+        keep_alive: KEEP_ALIVE,
+        outbox: None,
     };
     agent::run(settings, Membership::fixed(credentials), worker, stop, |_| {}).await?;
     Ok(())

@@ -32,6 +32,15 @@ pub struct Credentials {
     pem: [String; 3],
 }
 
+impl Credentials {
+    /// A secret of whoever holds this identity's key, for one purpose named by `context`: the same over restarts, and no
+    /// way back to the key.
+    #[must_use]
+    pub fn secret(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, self.key.secret_der())
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({})", self.identity)

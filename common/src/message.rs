@@ -65,8 +65,17 @@ pub struct Hello {
     pub software: String,
     /// Where it trains: `cpu`, `cuda:0`.
     pub device: String,
-    /// The ticket for which it holds a finished update that was not acknowledged.
-    pub holding: Option<Ticket>,
+    /// The finished update that it holds and that was not acknowledged.
+    pub holding: Option<Holding>,
+}
+
+/// A finished update that waits for its receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// The run: another one has rounds of the same numbers.
+    pub run: RunId,
+    /// The offer's.
+    pub ticket: Ticket,
 }
 
 /// What a client brings.

@@ -12,6 +12,7 @@ mod federation;
 mod golden;
 mod hostile;
 mod journal;
+mod kill;
 mod load;
 mod membership;
 mod mistakes;

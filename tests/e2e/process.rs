@@ -95,6 +95,13 @@ impl Process {
         Events(BufReader::new(self.0.as_mut().unwrap().stdout.take().unwrap()).lines())
     }
 
+    /// Waits until this is said on standard error, which is not kept for [`Process::end`] then.
+    pub(crate) fn says(&mut self, part: &str) {
+        let said = BufReader::new(self.0.as_mut().unwrap().stderr.take().unwrap());
+        let found = said.lines().map_while(Result::ok).any(|line| line.contains(part));
+        assert!(found, "the process ended without `{part}`");
+    }
+
     /// Waits for the end.
     pub(crate) fn end(mut self) -> Said {
         let child = self.0.take().unwrap();
@@ -137,6 +144,18 @@ impl Iterator for Events {
 
     fn next(&mut self) -> Option<Value> {
         Some(serde_json::from_str(&self.0.next()?.unwrap()).unwrap())
+    }
+}
+
+/// Waits for a file of this extension to appear in a folder.
+pub(crate) fn appears_in(folder: &Path, extension: &str) {
+    let began = Instant::now();
+    let is_wanted = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|found| found == extension))
+    };
+    while !std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(is_wanted)) {
+        assert!(began.elapsed() < LONGEST, "no .{extension} appeared in `{}`", folder.display());
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

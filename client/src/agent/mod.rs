@@ -2,6 +2,7 @@
 
 mod backoff;
 mod membership;
+mod outbox;
 mod session;
 mod status;
 mod transfer;
@@ -16,6 +17,7 @@ use tributary_common::message::Done;
 use tributary_common::net::{self, Windows};
 
 pub use membership::Membership;
+pub use outbox::{Outbox, UPDATES_MAX};
 pub use status::Status;
 pub use worker::{Prepared, Update, Watch, Worker};
 
@@ -34,12 +36,17 @@ pub struct Settings {
     pub coordinator: String,
     /// Where it trains, for the operator: `cpu`.
     pub device: String,
+    /// Where finished updates are kept until they are acknowledged; without one they go with the process.
+    pub outbox: Option<Outbox>,
     /// Ends without a connection for this long; none: never.
     pub give_up_after: Option<Duration>,
     /// Ends after the run's `Done` instead of waiting for the next run.
     pub once: bool,
     /// Transport windows.
     pub windows: Windows,
+    /// The connection is probed after this much silence: a shorter time notices a coordinator's restart sooner, and keeps
+    /// alive what a forgetful router stands in the way of.
+    pub keep_alive: Duration,
 }
 
 /// Why an agent ended without being asked to.
@@ -95,8 +102,9 @@ pub async fn run(
     stop: CancellationToken,
     mut tell: impl FnMut(Status) + Send,
 ) -> Result<Option<Done>, Error> {
-    let thread = worker::start(worker, settings.name.as_str()).map_err(|error| Error::Local(error.to_string()))?;
-    let mut session = Session::new(thread);
+    let thread = worker::start(worker, settings.name.as_str(), settings.outbox.clone());
+    let thread = thread.map_err(|error| Error::Local(error.to_string()))?;
+    let mut session = Session::new(thread, settings.outbox.clone());
     let mut backoff = Backoff::new(settings.name.clone());
     let mut without_connection = Duration::ZERO;
     loop {
@@ -166,7 +174,8 @@ async fn connect(
         .map_err(|error| lost(format!("name not found: {error}")))?;
     let address: SocketAddr = addresses.next().ok_or_else(|| lost("the name has no address".to_owned()))?;
     let tls = membership.tls().map_err(|error| Failure::NotAuthorised(error.to_string()))?;
-    let transport = net::transport(settings.windows);
+    let mut transport = net::transport(settings.windows);
+    transport.keep_alive_interval(Some(settings.keep_alive));
     let endpoint = net::client_endpoint(address, tls, transport).map_err(|error| lost(error.to_string()))?;
     // No DNS name is checked: the verifier wants the pinned root and the role of a coordinator instead.
     let connecting = endpoint.connect(address, "coordinator").map_err(|error| lost(error.to_string()))?;

@@ -12,12 +12,15 @@ use quinn::{Connection, ConnectionError, SendStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_common::id::{Ticket, Version};
-use tributary_common::message::{Hello, Offer, Put, Request, Results, ToClient, ToCoordinator, Welcome, short_text};
+use tributary_common::id::{RunId, Ticket};
+use tributary_common::message::{
+    self, Hello, Offer, Put, Request, Results, ToClient, ToCoordinator, Welcome, short_text,
+};
 use tributary_common::net::{self, ANSWER_SECONDS, FrameReader};
 use tributary_common::parameters::{Layout, Parameters};
 
-use super::worker::{Order, Outcome, Prepared, Thread, Update};
+use super::outbox::{Outbox, Restored};
+use super::worker::{Order, Outcome, Prepared, Thread};
 use super::{Ended, Failure, Membership, Settings, Status, transfer};
 use crate::machine::{Effect, Event, Machine};
 
@@ -48,9 +51,9 @@ fn refusal(error: &ConnectionError) -> Option<String> {
 
 /// What a piece of work has brought so far.
 enum Holding {
-    Model(Version),
+    Model(Offer),
     Results(Box<Results>),
-    Update { version: Version, update: Box<Update> },
+    Update { header: Box<Put>, update: Parameters },
 }
 
 /// A transfer that ended.
@@ -69,10 +72,15 @@ pub(super) struct Session {
     plan: Option<String>,
     prepared: Option<Result<Prepared, String>>,
     joined: bool,
+    /// The run that the machine's work is of.
+    run: Option<RunId>,
+    outbox: Option<Outbox>,
+    /// What `Hello` said that this client holds, until the machine has it.
+    claimed: Option<Ticket>,
 }
 
 impl Session {
-    pub(super) const fn new(thread: Thread) -> Self {
+    pub(super) const fn new(thread: Thread, outbox: Option<Outbox>) -> Self {
         Self {
             machine: Machine::new(),
             thread,
@@ -82,6 +90,37 @@ impl Session {
             plan: None,
             prepared: None,
             joined: false,
+            run: None,
+            outbox,
+            claimed: None,
+        }
+    }
+
+    /// The finished update at hand: the machine's, or what an earlier process left.
+    fn held(&self) -> Option<message::Holding> {
+        let of_machine = self.run.zip(self.machine.holding());
+        let left = || self.outbox.as_ref()?.newest().ok()?.filter(|(run, _)| self.run.is_none_or(|at| at == *run));
+        let is_free = self.machine.phase().is_none();
+        of_machine.or_else(|| if is_free { left() } else { None }).map(|(run, ticket)| message::Holding { run, ticket })
+    }
+
+    /// Work of another run is nobody's here: rounds of the same numbers are not the same rounds.
+    fn enter(&mut self, run: RunId) {
+        if self.run.is_some_and(|before| before != run) {
+            self.cancels.values().for_each(|cancel| cancel.store(true, Ordering::Relaxed));
+            self.cancels.clear();
+            self.holding.clear();
+            self.machine = Machine::new();
+        }
+        self.run = Some(run);
+    }
+
+    /// A finished update whose work is known to be over.
+    fn forget_kept(&self, held: Option<message::Holding>) {
+        if let (Some(outbox), Some(held)) = (&self.outbox, held)
+            && let Err(error) = outbox.forget(held.run, held.ticket)
+        {
+            tracing::warn!(%error, "a finished update could not be removed");
         }
     }
 
@@ -133,8 +172,9 @@ impl Session {
         let hello = Hello {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             device: settings.device.clone(),
-            holding: self.machine.holding(),
+            holding: self.held(),
         };
+        let claimed = hello.holding;
         net::write_message(&mut control, &ToCoordinator::Hello(hello)).await?;
         let mut reader = FrameReader::new(recv);
         let first = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), reader.next::<ToClient>());
@@ -144,12 +184,15 @@ impl Session {
             None => return Err(net::Error::StreamEnded),
         };
         self.joined = true;
+        self.enter(welcome.run);
         if let Some(done) = welcome.done {
+            self.forget_kept(claimed);
             tell(Status::Finished(done.clone()));
             return Ok(Ended::Done(done));
         }
         let mut live = Live::new(connection.clone(), control);
         live.read(reader);
+        self.claimed = claimed.filter(|held| held.run == welcome.run).map(|held| held.ticket);
         self.prepare(welcome, &mut live, tell).await?;
         let mut renewal = JoinSet::new();
         renewal.spawn(membership.clone().renewal(connection.clone(), Duration::ZERO));
@@ -197,7 +240,7 @@ impl Session {
         }
         self.plan = Some(welcome.plan.clone());
         self.prepared = None;
-        self.order(Order::Prepare { plan: welcome.plan }).await
+        self.order(Order::Prepare { run: welcome.run, plan: welcome.plan }).await
     }
 
     async fn prepared(
@@ -211,6 +254,11 @@ impl Session {
             Ok(prepared) => {
                 self.layout = Some(prepared.layout);
                 live.say(&ToCoordinator::Ready(prepared.ready)).await?;
+                if let Some(ticket) = self.claimed.take().filter(|ticket| self.machine.holding() != Some(*ticket)) {
+                    // It was said to be here: the coordinator need not wait for it until the deadline.
+                    let reason = "its finished update could not be read again".to_owned();
+                    live.say(&ToCoordinator::Decline { ticket, reason }).await?;
+                }
                 tell(Status::Joined { examples: prepared.ready.examples });
                 self.step(Event::Connected, live, tell).await
             }
@@ -218,6 +266,17 @@ impl Session {
                 tell(Status::Unfit { reason: reason.clone() });
                 live.say(&ToCoordinator::Unfit { reason: short_text(reason) }).await
             }
+        }
+    }
+
+    /// Takes up what an earlier process finished, unless there is work at hand.
+    fn restore(&mut self, restored: Restored) {
+        let Restored { offer, header, update } = restored;
+        let ticket = offer.ticket;
+        let mut none = Vec::new();
+        self.machine.step(Event::Restored(offer), &mut none);
+        if self.machine.holding() == Some(ticket) {
+            self.holding.insert(ticket, Holding::Update { header: Box::new(header), update });
         }
     }
 
@@ -247,6 +306,7 @@ impl Session {
                 Event::Refused { ticket }
             }
             ToClient::Done(done) => {
+                self.forget_kept(self.held());
                 tell(Status::Finished(done.clone()));
                 return Ok(Some(Ended::Done(done)));
             }
@@ -267,14 +327,23 @@ impl Session {
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Result<(), net::Error> {
         let event = match outcome {
-            Outcome::Prepared(prepared) => return self.prepared(prepared, live, tell).await,
+            Outcome::Prepared { prepared, restored } => {
+                if let Some(restored) = restored {
+                    self.restore(*restored);
+                }
+                return self.prepared(prepared, live, tell).await;
+            }
             Outcome::Progress { ticket, done, total } => {
                 tell(Status::Progress { ticket, done, total });
                 return live.progress(ticket, done, total).await;
             }
             Outcome::Trained { ticket, update: Ok(update) } => {
-                let Some(Holding::Model(version)) = self.holding.get(&ticket) else { return Ok(()) };
-                let held = Holding::Update { version: *version, update };
+                // Whose work was cancelled as it ended, its update is on disk and nobody's.
+                let Some(Holding::Model(offer)) = self.holding.get(&ticket) else {
+                    self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
+                    return Ok(());
+                };
+                let held = Holding::Update { header: Box::new(update.header(offer)), update: update.update };
                 self.holding.insert(ticket, held);
                 Event::Finished { ticket }
             }
@@ -337,9 +406,10 @@ impl Session {
         let ticket = offer.ticket;
         let cancel = Arc::new(AtomicBool::new(false));
         self.cancels.insert(ticket, Arc::clone(&cancel));
-        self.holding.insert(ticket, Holding::Model(offer.version));
+        self.holding.insert(ticket, Holding::Model(offer.clone()));
+        let run = self.run.expect("work comes after `Welcome`");
         self.order(match ticket {
-            Ticket::Train { round, .. } => Order::Train { ticket, round, model, cancel },
+            Ticket::Train { round, .. } => Order::Train { run, round, offer: offer.clone(), model, cancel },
             Ticket::Evaluate { .. } => Order::Evaluate { ticket, model, cancel },
         })
         .await
@@ -364,6 +434,7 @@ impl Session {
                 Effect::Forget { ticket } => {
                     self.holding.remove(&ticket);
                     self.cancels.remove(&ticket);
+                    self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
                 }
                 Effect::Put { ticket } => self.put(ticket, live),
                 Effect::Report { ticket } => self.report(ticket, live),
@@ -379,16 +450,9 @@ impl Session {
     }
 
     fn put(&self, ticket: Ticket, live: &mut Live) {
-        let Some(Holding::Update { version, update }) = self.holding.get(&ticket) else { return };
-        let header = Put {
-            ticket,
-            version: *version,
-            digest: update.update.digest(),
-            bytes: update.update.bytes().len() as u64,
-            weight: update.weight,
-            metrics: update.metrics.clone(),
-        };
-        let (connection, update) = (live.connection.clone(), update.update.clone());
+        let Some(Holding::Update { header, update }) = self.holding.get(&ticket) else { return };
+        let header = header.as_ref().clone();
+        let (connection, update) = (live.connection.clone(), update.clone());
         live.transfers.spawn(async move {
             let result = transfer::put(connection, header, update).await;
             Transferred::Put { ticket, result }

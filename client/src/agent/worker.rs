@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tokio::sync::mpsc;
-use tributary_common::id::{Round, Ticket};
-use tributary_common::message::{Ready, Results};
+use tributary_common::id::{Round, RunId, Ticket};
+use tributary_common::message::{Offer, Put, Ready, Results};
 use tributary_common::metrics::Metrics;
 use tributary_common::parameters::{Layout, Parameters};
+
+use super::outbox::{Outbox, Restored};
 
 /// Orders that may wait for the thread: one at work, one behind it, one to prepare.
 const INBOX: usize = 4;
@@ -54,6 +56,20 @@ pub struct Update {
     pub metrics: Option<Metrics>,
 }
 
+impl Update {
+    /// What is said of the update before its bytes.
+    pub(super) fn header(&self, offer: &Offer) -> Put {
+        Put {
+            ticket: offer.ticket,
+            version: offer.version,
+            digest: self.update.digest(),
+            bytes: self.update.bytes().len() as u64,
+            weight: self.weight,
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
 /// Looks at work from outside, at every batch.
 pub trait Watch {
     /// Tells how far the work is; `false` asks to stop now.
@@ -62,15 +78,29 @@ pub trait Watch {
 
 pub(super) enum Order {
     Evaluate { ticket: Ticket, model: Parameters, cancel: Arc<AtomicBool> },
-    Prepare { plan: String },
-    Train { ticket: Ticket, round: Round, model: Parameters, cancel: Arc<AtomicBool> },
+    Prepare { run: RunId, plan: String },
+    Train { run: RunId, round: Round, offer: Offer, model: Parameters, cancel: Arc<AtomicBool> },
 }
 
 pub(super) enum Outcome {
-    Measured { ticket: Ticket, results: Result<Box<Results>, String> },
-    Prepared(Result<Prepared, String>),
-    Progress { ticket: Ticket, done: u64, total: u64 },
-    Trained { ticket: Ticket, update: Result<Box<Update>, String> },
+    Measured {
+        ticket: Ticket,
+        results: Result<Box<Results>, String>,
+    },
+    /// Beside what the worker brings, the update that an earlier process finished for this run.
+    Prepared {
+        prepared: Result<Prepared, String>,
+        restored: Option<Box<Restored>>,
+    },
+    Progress {
+        ticket: Ticket,
+        done: u64,
+        total: u64,
+    },
+    Trained {
+        ticket: Ticket,
+        update: Result<Box<Update>, String>,
+    },
 }
 
 /// The ends of the thread's inbox and outbox. Dropping the inbox ends the thread.
@@ -79,12 +109,13 @@ pub(super) struct Thread {
     pub(super) outcomes: mpsc::Receiver<Outcome>,
 }
 
-pub(super) fn start(mut worker: impl Worker, name: &str) -> std::io::Result<Thread> {
+pub(super) fn start(mut worker: impl Worker, name: &str, outbox: Option<Outbox>) -> std::io::Result<Thread> {
+    let kept = outbox;
     let (orders, mut inbox) = mpsc::channel(INBOX);
     let (outbox, outcomes) = mpsc::channel(INBOX);
     thread::Builder::new().name(format!("train {name}")).spawn(move || {
         while let Some(order) = inbox.blocking_recv() {
-            let outcome = perform(&mut worker, order, &outbox);
+            let outcome = perform(&mut worker, order, kept.as_ref(), &outbox);
             if outbox.blocking_send(outcome).is_err() {
                 return;
             }
@@ -93,16 +124,31 @@ pub(super) fn start(mut worker: impl Worker, name: &str) -> std::io::Result<Thre
     Ok(Thread { orders, outcomes })
 }
 
-fn perform(worker: &mut impl Worker, order: Order, outbox: &mpsc::Sender<Outcome>) -> Outcome {
+fn perform(worker: &mut impl Worker, order: Order, kept: Option<&Outbox>, outbox: &mpsc::Sender<Outcome>) -> Outcome {
     match order {
-        Order::Prepare { plan } => Outcome::Prepared(worker.prepare(&plan)),
+        Order::Prepare { run, plan } => {
+            let prepared = worker.prepare(&plan);
+            let restored = prepared.as_ref().ok().zip(kept).and_then(|(prepared, kept)| {
+                kept.restore(run, &prepared.layout).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "a finished update could not be read and is forgotten");
+                    None
+                })
+            });
+            Outcome::Prepared { prepared, restored: restored.map(Box::new) }
+        }
         Order::Evaluate { ticket, model, cancel } => {
             let mut watch = Outside { ticket, cancel, outbox };
             Outcome::Measured { ticket, results: worker.evaluate(&model, &mut watch).map(Box::new) }
         }
-        Order::Train { ticket, round, model, cancel } => {
-            let mut watch = Outside { ticket, cancel, outbox };
-            Outcome::Trained { ticket, update: worker.train(round, &model, &mut watch).map(Box::new) }
+        Order::Train { run, round, offer, model, cancel } => {
+            let mut watch = Outside { ticket: offer.ticket, cancel, outbox };
+            let update = worker.train(round, &model, &mut watch).and_then(|update| {
+                let keep = |kept: &Outbox| kept.keep(run, &offer, &update.header(&offer), &update.update);
+                let safe = kept.map_or(Ok(()), keep);
+                safe.map_err(|error| format!("the finished update could not be kept on disk: {error}"))?;
+                Ok(Box::new(update))
+            });
+            Outcome::Trained { ticket: offer.ticket, update }
         }
     }
 }

@@ -13,9 +13,9 @@ use tributary_certs::enrolment::Token;
 use tributary_common::config::Document;
 use tributary_common::id::ClientId;
 use tributary_common::identity::{Identity, Role};
-use tributary_common::net::Windows;
+use tributary_common::net::{KEEP_ALIVE, Windows};
 
-use crate::agent::{self, Membership, Status};
+use crate::agent::{self, Membership, Outbox, Status};
 use crate::crew::{Crew, Held, Load};
 use crate::data::{Source, TestRows};
 use crate::plan::Plan;
@@ -67,15 +67,27 @@ pub struct Arguments {
     /// Only say whether the data fit the run file
     #[arg(long, requires = "run")]
     pub check: bool,
+    /// Folder for finished updates until they are acknowledged; by default outbox/ in the identity folder
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
     /// End when the run is over instead of waiting for the next
     #[arg(long)]
     pub once: bool,
     /// End after so many seconds without a connection
     #[arg(long, value_name = "SECONDS")]
     pub give_up_after: Option<u64>,
+    /// Probe the connection after so many seconds of silence, 0.1 to 60; by default 20
+    #[arg(long, value_name = "SECONDS", value_parser = keep_alive)]
+    pub keep_alive: Option<Duration>,
     /// End when standard input closes
     #[arg(long, hide = true)]
     pub tethered: bool,
+}
+
+/// A keep-alive interval: short enough for the idle timeout, long enough not to be traffic of its own.
+fn keep_alive(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds from 0.1 to 60".to_owned())
 }
 
 /// Why a command failed: the exit code, what was tried and found, and what to do.
@@ -253,12 +265,14 @@ struct Member {
     role: Role,
     membership: Membership,
     coordinator: String,
+    outbox: Outbox,
 }
 
 impl Member {
     fn of(arguments: &Arguments, folder: PathBuf) -> Result<Self, Failure> {
         let credentials = credentials(&folder, &[Role::Client, Role::Evaluator])?;
         let Identity { name, role, .. } = credentials.identity().clone();
+        let outbox = outbox(arguments, &folder, &name)?;
         let joined = crate::join::coordinator_of(&folder);
         let coordinator = arguments.coordinator.clone().or_else(|| joined.clone()).ok_or_else(|| {
             Failure::new(USAGE, format!("it is not known where the coordinator of `{}` is", folder.display()))
@@ -268,8 +282,20 @@ impl Member {
             Some(_) => Membership::renewing(credentials, folder),
             None => Membership::fixed(credentials),
         };
-        Ok(Self { name, role, membership, coordinator })
+        Ok(Self { name, role, membership, coordinator, outbox })
     }
+}
+
+/// Where a member keeps finished updates.
+fn outbox(arguments: &Arguments, identity: &Path, name: &ClientId) -> Result<Outbox, Failure> {
+    let folder = match &arguments.state {
+        Some(state) => state.join(name.as_str()),
+        None => identity.join("outbox"),
+    };
+    Outbox::open(&folder).map_err(|error| {
+        let text = format!("could not keep finished updates in `{}`: {error}", folder.display());
+        Failure::new(INVALID, text).with_hint(Some("name a folder that may be written with --state"))
+    })
 }
 
 /// How the `index`-th member gets its examples. What is asked for is checked now, what the files hold when the plan is here.
@@ -324,14 +350,16 @@ async fn serve(
     let stop = stop::token(arguments.tethered, &mut signals).map_err(|error| Failure::new(RUN_FAILED, error))?;
     let mut agents = JoinSet::new();
     let is_alone = members.len() == 1;
-    for (Member { name, role, membership, coordinator }, load) in members {
+    for (Member { name, role, membership, coordinator, outbox }, load) in members {
         let settings = agent::Settings {
             name: name.clone(),
             coordinator,
             device: "cpu".to_owned(),
             give_up_after: arguments.give_up_after.map(Duration::from_secs),
             once: arguments.once,
+            outbox: Some(outbox),
             windows: Windows::default(),
+            keep_alive: arguments.keep_alive.unwrap_or(KEEP_ALIVE),
         };
         let worker = Crew::new(name.clone(), role, load);
         let name = if is_alone { String::new() } else { format!("{name}: ") };

@@ -47,6 +47,8 @@ pub enum Event {
         /// The offer's.
         ticket: Ticket,
     },
+    /// The update that an earlier process finished for this offer is here again.
+    Restored(Offer),
     /// A result was handed over, which ends its work.
     Reported {
         /// The offer's.

@@ -71,6 +71,7 @@ impl Machine {
             Event::Fetched { ticket } => self.fetched(ticket, effects),
             Event::Finished { ticket } => self.finished(ticket, effects),
             Event::Offered(offer) => self.offered(offer, effects),
+            Event::Restored(offer) => self.restored(offer),
         }
     }
 
@@ -99,6 +100,13 @@ impl Machine {
                 self.waiting.push_back(offer);
             }
             None => self.begin(offer, effects),
+        }
+    }
+
+    /// Only an idle machine takes up what is over already; it is given back once there is a connection.
+    fn restored(&mut self, offer: Offer) {
+        if self.job.is_none() {
+            self.job = Some(Job { offer, phase: Phase::Returning });
         }
     }
 

@@ -144,3 +144,16 @@ fn an_evaluation_is_reported_and_offers_beyond_the_limit_are_declined() {
         ],
     );
 }
+
+/// What goes wrong without it: a client that was killed trains again what it had finished.
+#[test]
+fn a_restored_update_is_given_at_once_and_never_trained_again() {
+    let ticket = train(3);
+    let mut machine = Machine::default();
+    check(&mut machine, Event::Restored(offer(ticket)), &[]);
+    assert_eq!(machine.holding(), Some(ticket));
+    check(&mut machine, Event::Connected, &[Effect::Put { ticket }]);
+    check(&mut machine, Event::Offered(offer(ticket)), &[Effect::Put { ticket }]);
+    check(&mut machine, Event::Restored(offer(train(2))), &[]);
+    check(&mut machine, Event::Received { ticket, digest: Digest([1; 32]) }, &[Effect::Forget { ticket }]);
+}

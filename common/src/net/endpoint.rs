@@ -1,16 +1,18 @@
-//! Endpoints and their transport parameters.
+//! Endpoints, their transport parameters, and the keys by which a restarted coordinator is recognised.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 
 use super::Error;
 
-/// Keep-alive packets are sent after this much silence.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Keep-alive packets are sent after this much silence, unless a client says otherwise.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// A connection ends after this much silence.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -77,6 +79,10 @@ pub fn stranger_transport() -> TransportConfig {
     config
 }
 
+/// The shortest time between two answers to packets of connections that nobody knows. After a restart every client gets one;
+/// a stranger who sends garbage gets no more than this many.
+const MIN_RESET_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The transport parameters of both ends.
 #[must_use]
 pub fn transport(windows: Windows) -> TransportConfig {
@@ -93,6 +99,49 @@ pub fn transport(windows: Windows) -> TransportConfig {
     config
 }
 
+/// The keys that a coordinator keeps over a restart. With them it tells a client of a connection that it forgot, in a way
+/// that only it can (stateless reset, RFC 9000 section 10.3); without them the client waits for its idle timeout.
+#[derive(Clone)]
+pub struct EndpointKeys {
+    reset: [u8; 32],
+    ids: u64,
+}
+
+impl std::fmt::Debug for EndpointKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EndpointKeys")
+    }
+}
+
+impl EndpointKeys {
+    /// The keys that follow from a secret.
+    #[must_use]
+    pub fn derive(secret: &[u8; 32]) -> Self {
+        let ids = blake3::derive_key("tributary 2026-11 connection ids", secret);
+        let ids = u64::from_le_bytes(ids[..8].try_into().expect("eight of 32 bytes"));
+        Self { reset: blake3::derive_key("tributary 2026-11 stateless reset", secret), ids }
+    }
+}
+
+/// Keyed BLAKE3 in the place of an HMAC: both are pseudo-random functions.
+struct ResetKey([u8; 32]);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        signature_out.copy_from_slice(blake3::keyed_hash(&self.0, data).as_bytes());
+    }
+
+    fn signature_len(&self) -> usize {
+        blake3::OUT_LEN
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        // `Hash` compares in constant time.
+        let signature = blake3::Hash::from_slice(signature).map_err(|_| CryptoError)?;
+        if blake3::keyed_hash(&self.0, data) == signature { Ok(()) } else { Err(CryptoError) }
+    }
+}
+
 /// An endpoint that accepts connections at `address`.
 ///
 /// # Errors
@@ -101,11 +150,18 @@ pub fn server_endpoint(
     address: SocketAddr,
     tls: rustls::ServerConfig,
     transport: TransportConfig,
+    keys: &EndpointKeys,
 ) -> Result<Endpoint, Error> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport));
-    Endpoint::server(config, address).map_err(|source| Error::Socket { address, source })
+    let mut endpoint = EndpointConfig::new(Arc::new(ResetKey(keys.reset)));
+    let ids = keys.ids;
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    endpoint.min_reset_interval(MIN_RESET_INTERVAL);
+    let socket = std::net::UdpSocket::bind(address).map_err(|source| Error::Socket { address, source })?;
+    Endpoint::new(endpoint, Some(config), socket, Arc::new(quinn::TokioRuntime))
+        .map_err(|source| Error::Socket { address, source })
 }
 
 /// An endpoint that opens connections, on any free port of the family of `towards`.

@@ -5,7 +5,9 @@ mod endpoint;
 mod frames;
 
 pub use bulk::{BLOCK_BYTES, receive, send};
-pub use endpoint::{Windows, client_endpoint, close_code, server_endpoint, stranger_transport, transport};
+pub use endpoint::{
+    EndpointKeys, KEEP_ALIVE, Windows, client_endpoint, close_code, server_endpoint, stranger_transport, transport,
+};
 pub use frames::{FrameReader, read_message, read_short_message, write_message};
 
 use std::io;

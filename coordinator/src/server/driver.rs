@@ -254,7 +254,12 @@ impl Driver {
                 handle.close(close_code::NOT_ALLOWED, REVOKED);
             }
             Input::Hello { identity, hello, handle } => {
-                let member = Member { role: identity.role, holding: hello.holding, is_ready: false, handle };
+                let member = Member {
+                    role: identity.role,
+                    holding: hello.holding.filter(|held| held.run == self.welcome.run).map(|held| held.ticket),
+                    is_ready: false,
+                    handle,
+                };
                 member.handle.say(ToClient::Welcome(self.welcome.clone()));
                 if let Some(old) = self.members.insert(identity.name.clone(), member) {
                     old.handle.close(close_code::REPLACED, "a newer connection of the same identity");

@@ -25,7 +25,7 @@ use tributary_common::config::{self, Document};
 use tributary_common::event::Event;
 use tributary_common::id::RunId;
 use tributary_common::model::initial;
-use tributary_common::net;
+use tributary_common::net::{self, EndpointKeys};
 use tributary_common::parameters::Parameters;
 
 pub use driver::Ended;
@@ -124,6 +124,7 @@ pub struct Server {
 
 impl Server {
     /// Listens on `address`; port 0 is any free one. Who stands in `revoked` stays out, and goes when the file changes.
+    /// Who this coordinator is to its clients, also after a restart, follows from its credentials.
     ///
     /// # Errors
     /// The port is in use, or the credentials are not usable.
@@ -134,7 +135,8 @@ impl Server {
         limits: Limits,
     ) -> Result<Self, Error> {
         let tls = tls::server_config(credentials, revoked.revocations())?;
-        let endpoint = net::server_endpoint(address, tls, net::transport(limits.windows))
+        let keys = EndpointKeys::derive(&credentials.secret("tributary 2026-11 endpoint"));
+        let endpoint = net::server_endpoint(address, tls, net::transport(limits.windows), &keys)
             .map_err(|source| Error::Listen { address, source })?;
         Ok(Self { endpoint, revoked, registrar: None, issuing: None, limits })
     }

@@ -16,7 +16,7 @@ use tributary_certs::enrolment::{Grant, NotGranted, Secret};
 use tributary_certs::peer::Peer;
 use tributary_certs::{Authority, Credentials, tls};
 use tributary_common::message::{Answer, Certificate, Join, Joined, short_text};
-use tributary_common::net::{self, close_code};
+use tributary_common::net::{self, EndpointKeys, close_code};
 
 use super::session::Input;
 use super::{Error, Limits};
@@ -89,7 +89,8 @@ impl Registrar {
         limits: Limits,
     ) -> Result<Self, Error> {
         let tls = tls::join_server_config(credentials)?;
-        let endpoint = net::server_endpoint(address, tls, net::stranger_transport())
+        let keys = EndpointKeys::derive(&credentials.secret("tributary 2026-11 joining endpoint"));
+        let endpoint = net::server_endpoint(address, tls, net::stranger_transport(), &keys)
             .map_err(|source| Error::Listen { address, source })?;
         Ok(Self { endpoint, issuing, limits })
     }

@@ -17,7 +17,7 @@ use tributary_client::cli::stop;
 use tributary_common::id::{ClientId, Round, Seed, Ticket};
 use tributary_common::identity::{Identity, Role};
 use tributary_common::message::Done;
-use tributary_common::net::Windows;
+use tributary_common::net::{KEEP_ALIVE, Windows};
 use tributary_common::rng::{self, Purpose, Stream};
 
 use super::certs;
@@ -88,6 +88,9 @@ async fn play(arguments: &arguments::Load, members: Vec<(ClientId, Membership)>)
                 give_up_after: Some(GIVE_UP_AFTER),
                 once: true,
                 windows: Windows::default(),
+                keep_alive: KEEP_ALIVE,
+                // Its updates are synthetic: nobody trained for them.
+                outbox: None,
             },
             membership,
             think: Duration::from_secs_f64(arguments.think),
