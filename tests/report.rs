@@ -59,6 +59,17 @@ fn finished_run_is_told_with_every_plot() {
     }
 }
 
+/// Ten clients that came one after the other are no news once they are there.
+#[test]
+fn what_is_no_longer_waited_for_is_no_notice() {
+    let finished = page(&Sample::digits());
+    assert!(!finished.contains("have joined") && finished.contains("its examples have 63 values"));
+    let mut sample = Sample::digits();
+    (sample.rounds, sample.end) = (0, None);
+    let page = page(&sample);
+    assert!(!page.contains("0 of 2 have joined") && page.contains("1 of 2 have joined"));
+}
+
 /// Names and reasons come from other machines; a report is opened by an operator.
 #[test]
 fn markup_in_names_and_reasons_is_text() {

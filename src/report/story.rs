@@ -12,6 +12,7 @@ use tributary_common::config::RUN_FILE_BYTES_MAX;
 use tributary_common::event::{Done, Evaluation, Event, Notice, RoundLine, Run};
 use tributary_common::id::{ClientId, Round, Version};
 use tributary_common::metrics::Summary;
+use tributary_coordinator::record::WAITING;
 
 use super::error::Error;
 use super::participation::Participation;
@@ -154,11 +155,20 @@ impl Teller {
             Event::Slot(slot) => self.participation.entry(slot.client.clone()).or_default().add(slot),
             Event::Evaluation(evaluation) => self.measure(evaluation),
             Event::Round(line) => {
+                self.forget_waiting();
                 self.rounds.insert(line.round, line);
             }
-            Event::Notice(notice) => self.notices.push(notice),
+            Event::Notice(notice) => {
+                self.forget_waiting();
+                self.notices.push(notice);
+            }
             Event::Done(done) => self.done = Some(done),
         }
+    }
+
+    /// What was waited for is news only as long as it is waited for.
+    fn forget_waiting(&mut self) {
+        self.notices.pop_if(|notice| notice.client.is_none() && notice.text.starts_with(WAITING));
     }
 
     fn measure(&mut self, evaluation: Evaluation) {

@@ -8,6 +8,7 @@ use tributary_common::event::{ClassLine, Done, Evaluation, Event, Notice, RoundL
 use tributary_common::id::{ClientId, Round, Seed, Version};
 use tributary_common::metrics::Summary;
 use tributary_common::rng::{Purpose, Stream, stream};
+use tributary_coordinator::record::WAITING;
 
 /// The run file of every sample.
 pub(crate) const RUN_FILE: &str = "# Digits, split so that each client holds few classes.\n[run]\nname = \"digits\"\nseed = 7\nrounds = 30\n\n[cohort]\nsize = 8\n\n[input]\nshape = [64]\ndivide = 16\nclasses = 10\n\n[data]\nsource = \"digits\"\npartition = { kind = \"shards\", clients = 10, per_client = 2 } # <not a tag>\nholdout = 0.2\n\n[model]\nlayers = [{ kind = \"linear\", out = 10 }]\n\n[train]\nloss = \"cross_entropy\"\noptimizer = { kind = \"sgd\", lr = 0.5 }\nsteps = 5\n\n[evaluate]\non = [\"train\", \"local\", \"central\"]\ngate = 0.93\n";
@@ -67,6 +68,10 @@ impl Sample {
         })];
         let notice = "declined: its examples have 63 values, the model takes 64".to_owned();
         events.push(Event::Notice(Notice { client: Some(ClientId::simulated(9, self.clients)), text: notice }));
+        for joined in [0, 1] {
+            let text = format!("{WAITING} clients: {joined} of 2 have joined");
+            events.push(Event::Notice(Notice { client: None, text }));
+        }
         for round in 1..=self.rounds {
             self.round(round, &mut random, &mut events);
         }
