@@ -84,6 +84,10 @@ async fn serve(
     let begun = run_folder::begin(file, &choice, Durability::Power, new_id(config))?;
     let is_resumed = !begun.past.rows.is_empty();
     output.say(&format!("{} on {address}{}", credentials.identity(), if is_resumed { ", going on" } else { "" }));
+    if !arguments.tethered {
+        let join = format!("tributary client --identity DIR --coordinator HOST:{}", address.port());
+        output.say(&format!("clients join by: {join} --data SOURCE"));
+    }
     let mut tasks = JoinSet::new();
     let stop = stop::token(arguments.tethered, &mut tasks).map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     if let Some(path) = &arguments.address_file {
