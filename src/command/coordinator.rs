@@ -86,7 +86,7 @@ async fn serve(
     output.say(&format!("{} on {address}{}", credentials.identity(), if is_resumed { ", going on" } else { "" }));
     if !arguments.tethered {
         let join = format!("tributary client --identity DIR --coordinator HOST:{}", address.port());
-        output.say(&format!("clients join by: {join} --data SOURCE"));
+        output.say(&format!("to join: {join} --data SOURCE"));
     }
     let mut tasks = JoinSet::new();
     let stop = stop::token(arguments.tethered, &mut tasks).map_err(|error| Failure::new(exit::RUN_FAILED, error))?;

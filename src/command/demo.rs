@@ -14,6 +14,7 @@ use tributary_client::cli::stop;
 use tributary_common::event::{Done, Event};
 use tributary_common::id::ClientId;
 use tributary_common::identity::Role;
+use tributary_common::parameters::{Parameters, safetensors};
 
 use super::{certs, client};
 use crate::arguments;
@@ -69,7 +70,10 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
         return Ok(exit::INTERRUPTED);
     }
     let done = summary.done.clone().ok_or_else(|| Failure::new(RUN_FAILED, "the coordinator ended without a word"))?;
-    let compared = alone::compare(&file, &dealt, &demo.model(&done)?, summary.rounds.len() as u64)?;
+    let compared = match demo.model(&done)? {
+        Some(model) => alone::compare(&file, &dealt, &model, summary.rounds.len() as u64)?,
+        None => None,
+    };
     let more = compared.as_ref().map_or(serde_json::Value::Null, |compared| json!(compared));
     let ending = Ending { more, table: compared.as_ref().map(compared_table), next: next_steps(&demo, &done) };
     summary.print(output, &ending);
@@ -195,9 +199,9 @@ impl Demo<'_> {
         self.arguments.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]).collect()
     }
 
-    fn model(&self, done: &Done) -> Result<tributary_common::parameters::Parameters, Failure> {
-        let path = done.path.as_ref().ok_or_else(|| Failure::new(RUN_FAILED, "the coordinator kept no model"))?;
-        tributary_common::parameters::safetensors::read(Path::new(path))
-            .map_err(|error| Failure::new(RUN_FAILED, error))
+    /// The last version; none of a run that ended before its first commit.
+    fn model(&self, done: &Done) -> Result<Option<Parameters>, Failure> {
+        let read = |path| safetensors::read(Path::new(path)).map_err(|error| Failure::new(RUN_FAILED, error));
+        done.path.as_ref().map(read).transpose()
     }
 }

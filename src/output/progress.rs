@@ -20,7 +20,7 @@ impl Progress {
     pub(super) fn new(output: Output, has_bar: bool) -> Self {
         let bar = has_bar.then(|| {
             let bar = ProgressBar::new(0);
-            let template = "{bar:20} round {pos}/{len}  {wide_msg}";
+            let template = "round {pos}/{len} {bar:10}  {wide_msg}";
             bar.set_style(ProgressStyle::with_template(template).expect("the template is well formed"));
             bar
         });

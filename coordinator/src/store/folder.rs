@@ -164,7 +164,8 @@ impl Store for Folder {
     }
 
     fn model_path(&self) -> Option<PathBuf> {
-        Some(self.path.join(MODEL))
+        // A run that ended before its first commit has none.
+        Some(self.path.join(MODEL)).filter(|path| path.is_file())
     }
 
     fn spool(&self) -> Option<PathBuf> {
@@ -252,7 +253,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, mut journal) = Folder::create(folder.path(), "run", KEEPING).unwrap();
         journal.commit(vec![created()], Time(1)).unwrap();
+        assert_eq!(store.model_path(), None, "nothing is committed yet");
         let optimizer = store.keep(Version(1), &model(), &[1; 8]).unwrap();
+        assert_eq!(store.model_path(), Some(folder.path().join("model.safetensors")));
         let row = Row::ModelCommitted { ticket: TICKET, version: Version(1), digest: model().digest(), weight: 3 };
         journal.commit(vec![item(row, Brings::Optimizer(optimizer))], Time(7)).unwrap();
         // A version whose row never became durable counts nowhere.
