@@ -14,6 +14,7 @@ const PAGES: &[&str] = &["ARCHITECTURE.md", "CHANGELOG.md", "README.md", "SECURI
 /// The folders at the top: what a path in a page begins with.
 const FOLDERS: &[&str] = &[
     ".ci/",
+    "benches/",
     "certs/",
     "client/",
     "common/",

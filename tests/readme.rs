@@ -10,8 +10,8 @@
 //! - `sh`: not run. Each of its commands stands in [`NOT_RUN`] with the reason.
 //!
 //! Commands run in an empty folder that sees the repository's `examples/`. What differs from what a reader types:
-//! `cargo run --release --` is the binary that cargo built for this test, the address of the other machine is
-//! loopback, and a coordinator takes a free port instead of 4433 and writes it to a file.
+//! `cargo run --release --` is the binary that cargo built for this test, a coordinator takes free ports of loopback
+//! instead of 4433 and 4434, and `TOKEN` is what the coordinator printed for the identity of that name.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails, in its helpers too")]
 
@@ -27,9 +27,6 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("cargo test --release --workspace", "this test is a part of it"),
     ("cargo install --path .", "it would change the home of whoever runs the tests"),
 ];
-
-/// The other machine in the README's deployment.
-const HUB: &str = "hub.example:4433";
 
 /// How long a coordinator may take to listen.
 const START: Duration = Duration::from_secs(30);
@@ -112,18 +109,17 @@ impl Desk {
     fn run_together(&self, lines: &[String]) -> String {
         let (hub, others) = lines.split_first().unwrap();
         assert!(hub.contains("tributary coordinator"), "a deployment begins with its coordinator: {hub}");
-        let file = self.path("address");
-        let mut started = vec![(hub, self.start(&format!("{hub} --listen 127.0.0.1:0 --address-file address")))];
-        let address = listening(&file, &mut started[0].1);
+        let ports = "--listen 127.0.0.1:0 --join-listen 127.0.0.1:0 --address-file address";
+        // What it says is read while it runs.
+        let mut started = vec![(hub, self.shell(&format!("{hub} {ports} 2>said")).spawn().unwrap())];
+        listening(&self.path("address"), &mut started[0].1);
+        let said = std::fs::read_to_string(self.path("said")).unwrap();
         for line in others {
-            assert!(line.contains(HUB), "who is no coordinator calls {HUB}: {line}");
-            started.push((line, self.start(&line.replace(HUB, &address))));
+            started.push((line, self.shell(&line.replace("TOKEN", token(&said, line))).spawn().unwrap()));
         }
-        started.into_iter().map(|(line, child)| printed(line, &child.wait_with_output().unwrap())).collect()
-    }
-
-    fn start(&self, line: &str) -> Child {
-        self.shell(line).spawn().unwrap()
+        let ended = started.into_iter().map(|(line, child)| printed(line, &child.wait_with_output().unwrap()));
+        let printed: String = ended.collect();
+        std::fs::read_to_string(self.path("said")).unwrap() + &printed
     }
 }
 
@@ -134,14 +130,22 @@ fn printed(line: &str, output: &Output) -> String {
     text
 }
 
+/// The token that a coordinator printed for the member who runs `line`.
+fn token<'a>(said: &'a str, line: &str) -> &'a str {
+    let after = |text: &'a str, mark: &str| text.split(mark).nth(1)?.split_whitespace().next();
+    let name = line.split("--identity ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let invited = said.lines().find(|said| said.starts_with(&format!("{name} joins with")));
+    invited.and_then(|invited| after(invited, "--join ")).unwrap_or_else(|| panic!("no token for {name} in:\n{said}"))
+}
+
 /// Waits for the address that a coordinator writes once it listens.
-fn listening(file: &Path, hub: &mut Child) -> String {
+fn listening(file: &Path, hub: &mut Child) {
     #[expect(clippy::disallowed_methods, reason = "a test waits for a real process")]
     let now = Instant::now;
     let began = now();
     loop {
-        if let Ok(address) = std::fs::read_to_string(file) {
-            return address;
+        if file.exists() {
+            return;
         }
         assert!(hub.try_wait().unwrap().is_none(), "the coordinator ended before it listened");
         assert!(began.elapsed() < START, "the coordinator does not listen");

@@ -84,7 +84,7 @@ async fn serve(
     let begun = run_folder::begin(file, &choice, Durability::Power, new_id(config))?;
     let is_resumed = !begun.past.rows.is_empty();
     output.say(&format!("{} on {address}{}", credentials.identity(), if is_resumed { ", going on" } else { "" }));
-    if !arguments.tethered {
+    if !arguments.tethered && !arguments.new_federation && arguments.authority.is_none() {
         let join = format!("tributary client --identity DIR --coordinator HOST:{}", address.port());
         output.say(&format!("to join: {join} --data SOURCE"));
     }
