@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Sim(Sim),
     /// Check a run file: shapes, parameters, skew of the partition, bytes a round, memory
     Check(Check),
+    /// Measure what this device can do: training, adding updates, the link
+    Bench(Bench),
     /// Serve a run to clients
     Coordinator(Coordinator),
     /// Take part in a run with this machine's data
@@ -149,6 +151,59 @@ pub(crate) struct Sim {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) run: RunFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Training: milliseconds a step and examples a second with a run file's model, on one thread
+    Train(BenchTrain),
+    /// Adding updates to the exact sum: bytes a second, and the time of a whole aggregation
+    Fold(BenchFold),
+    /// Rounds over loopback between a real coordinator and real clients, without training
+    Link(BenchLink),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchTrain {
+    #[command(flatten)]
+    pub(crate) run: RunFile,
+    /// How long to measure each thing
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchFold {
+    /// Parameters of the model
+    #[arg(long, default_value_t = 1_663_370, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(crate) parameters: u64,
+    /// Updates of one aggregation
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) updates: u64,
+    /// Threads of one aggregation
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub(crate) threads: u64,
+    /// How long to measure each thing
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchLink {
+    #[command(flatten)]
+    pub(crate) run: RunFile,
+    /// Clients
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) clients: u64,
+    /// Rounds
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) rounds: u64,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod bench;
 mod certs;
 mod check;
 mod client;
@@ -27,6 +28,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<u8, Failure>
         Command::Demo(demo) => demo::run(demo, output),
         Command::Sim(sim) => sim::run(sim, output),
         Command::Check(check) => check::run(check, output),
+        Command::Bench(bench) => bench::run(&bench.command, output),
         Command::Coordinator(coordinator) => coordinator::run(coordinator, output),
         Command::Client(client) => client::run(client, output),
         Command::Certs(certs) => certs::run(&certs.command, output),

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails, in its helpers too")]
 #![expect(clippy::disallowed_methods, reason = "processes are waited for in real time")]
 
+mod bench;
 mod bits;
 mod certificates;
 mod demo;

@@ -49,7 +49,7 @@ impl Synthetic {
 }
 
 /// Values between ±0.005, none of them denormal, which would be slow to add.
-fn update(layout: &Arc<Layout>, seed: u64) -> Parameters {
+pub(in crate::command) fn update(layout: &Arc<Layout>, seed: u64) -> Parameters {
     let mut buffer = AlignedBuffer::zeroed(layout.bytes());
     // Marsaglia's xorshift (2003): what the values are does not matter, only that they differ and cost little.
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

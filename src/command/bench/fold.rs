@@ -1,0 +1,103 @@
+//! `tributary bench fold`: how fast this machine aggregates: updates as received bytes, to the next model. Beside it the
+//! pace of a plain addition over as many parameters: the fold should be bound by memory as that one is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tributary_common::parameters::{Dtype, Layout, Parameters};
+use tributary_common::sum::{BITS_DEFAULT, Part, Sum, Weight};
+use tributary_coordinator::optimize::{Optimizer, Rule, Sgd};
+
+use super::times::Times;
+use crate::arguments;
+use crate::command::load::update;
+use crate::exit::{self, Failure, RUN_FAILED};
+use crate::output::{Format, Output};
+
+/// What a fold moves for each parameter: 4 bytes of the update read, 8 of the sum read and written.
+const FOLD_BYTES: usize = 20;
+
+/// What `a[i] += b[i]` over f32 moves: two values read, one written.
+const ADDITION_BYTES: usize = 12;
+
+/// What every update weighs: the examples of one client of the published federation.
+const WEIGHT: u64 = 600;
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::new(RUN_FAILED, error)
+}
+
+pub(super) fn run(arguments: &arguments::BenchFold, output: Output) -> Result<u8, Failure> {
+    let size = |number: u64| usize::try_from(number).expect("bounded by the argument's range");
+    let (count, updates) = (size(arguments.parameters), arguments.updates);
+    let threads = size(arguments.threads);
+    let longest = Duration::from_secs_f64(arguments.seconds);
+    let layout = Layout::new([("weights", Dtype::F32, vec![count])]).map_err(failed)?;
+    let received: Vec<Parameters> = (0..).take(size(updates)).map(|seed| update(&layout, seed)).collect();
+    let weight = Weight::new(WEIGHT).expect("a constant in range");
+
+    let mut alone = Sum::new(count, BITS_DEFAULT).map_err(failed)?;
+    let fold = Times::of(longest, || {
+        alone.admit(weight).map_err(failed)?;
+        alone.fold_bytes(0, Dtype::F32, received[0].bytes(), weight).map_err(failed)
+    })?;
+    let (mut left, right) = (vec![0.0_f32; count], received[0].values());
+    #[expect(clippy::cast_possible_truncation, reason = "these doubles were read from single precision")]
+    let right: Vec<f32> = right.map(|value| value as f32).collect();
+    let addition = Times::of(longest, || {
+        left.iter_mut().zip(&right).for_each(|(sum, value)| *sum += value);
+        Ok::<_, Failure>(())
+    })?;
+
+    let model = Parameters::zeros(Arc::clone(&layout));
+    let mut optimizer = Optimizer::new(Rule::Sgd(Sgd::AVERAGING), count);
+    let aggregation = Times::of(longest, || aggregate(&received, weight, threads, &model, &mut optimizer).map(drop))?;
+
+    let pace = |bytes: usize, times: &Times| gigabytes(bytes * count, times.median());
+    let (folded, added) = (pace(FOLD_BYTES, &fold), pace(ADDITION_BYTES, &addition));
+    if output.format == Format::Text {
+        output.result(&format!("fold            {folded:.1} GB/s, {}", fold.to_text()));
+        output.result(&format!("plain addition  {added:.1} GB/s, {}", addition.to_text()));
+        output.result(&format!("aggregation     {} for {updates} updates on {threads} threads", aggregation.to_text()));
+        return Ok(exit::OK);
+    }
+    output.document(&json!({
+        "bench": "fold",
+        "parameters": count,
+        "updates": updates,
+        "threads": threads,
+        "fold_ms": fold.to_json(),
+        "fold_gb_per_second": folded,
+        "addition_ms": addition.to_json(),
+        "addition_gb_per_second": added,
+        "aggregation_ms": aggregation.to_json(),
+    }));
+    Ok(exit::OK)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
+fn gigabytes(bytes: usize, seconds: f64) -> f64 {
+    bytes as f64 / seconds / 1e9
+}
+
+/// From received bytes to the next model: folded together block by block, each thread its range, then averaged.
+fn aggregate(
+    received: &[Parameters],
+    weight: Weight,
+    threads: usize,
+    model: &Parameters,
+    optimizer: &mut Optimizer,
+) -> Result<Parameters, Failure> {
+    let mut sum = Sum::new(model.layout().count(), BITS_DEFAULT).map_err(failed)?;
+    received.iter().try_for_each(|_| sum.admit(weight)).map_err(failed)?;
+    let updates: Vec<(&[u8], Weight)> = received.iter().map(|update| (&update.bytes()[..], weight)).collect();
+    let updates = &updates;
+    std::thread::scope(|scope| {
+        let fold = |mut part: Part<'_>| part.fold_bytes_together(Dtype::F32, updates);
+        let threads: Vec<_> = sum.parts(threads).into_iter().map(|part| scope.spawn(move || fold(part))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("folding does not panic"))
+    })
+    .map_err(failed)?;
+    optimizer.step(model, &mut sum).map_err(failed)
+}

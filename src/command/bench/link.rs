@@ -1,0 +1,165 @@
+//! `tributary bench link`: rounds of the run file's model over loopback with a real coordinator and real clients, all in
+//! this process, training left out. Beside it bare QUIC: the same bytes over as many connections, and nothing else.
+
+mod bare;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tributary_certs::{Authority, Credentials, RevocationFile, revocation};
+use tributary_client::agent::{self, Membership};
+use tributary_common::event::Event;
+use tributary_common::id::{ClientId, RunId};
+use tributary_common::identity::{Identity, Role};
+use tributary_common::net::{KEEP_ALIVE, Windows};
+use tributary_coordinator::optimize::Optimizer;
+use tributary_coordinator::server::{Limits, Run, Server};
+use tributary_coordinator::store::{Memory, Past};
+use tributary_coordinator::strategy::plan_text;
+
+use super::null::Null;
+use super::times::{Times, now};
+use crate::arguments;
+use crate::command::certs;
+use crate::exit::{self, Failure, RUN_FAILED};
+use crate::file::RunFile;
+use crate::output::{Format, Output, bytes};
+
+/// The certificates of a measurement are valid for a day.
+const VALIDITY: Duration = Duration::from_secs(24 * 3600);
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::new(RUN_FAILED, error)
+}
+
+/// Fresh identities of one coordinator and some clients.
+struct Federation {
+    authority: Authority,
+    coordinator: Credentials,
+    folder: TempDir,
+}
+
+impl Federation {
+    fn new() -> Result<Self, Failure> {
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let authority = Authority::create(&folder.path().join("authority"), "bench", certs::now()).map_err(failed)?;
+        let name = "coordinator".parse().expect("a name");
+        let coordinator = issue(&authority, Role::Coordinator, name)?;
+        Ok(Self { authority, coordinator, folder })
+    }
+
+    /// Nobody is revoked: the file does not exist.
+    fn revoked(&self) -> Result<RevocationFile, Failure> {
+        let file = self.folder.path().join(revocation::FILE);
+        RevocationFile::open(&file, self.coordinator.roots()).map_err(failed)
+    }
+
+    fn client(&self, name: &ClientId) -> Result<Credentials, Failure> {
+        issue(&self.authority, Role::Client, name.clone())
+    }
+}
+
+fn issue(authority: &Authority, role: Role, name: ClientId) -> Result<Credentials, Failure> {
+    let identity = Identity { federation: authority.federation().to_owned(), role, name };
+    authority.issue(&identity, VALIDITY, certs::now()).map_err(failed)
+}
+
+pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8, Failure> {
+    let clients = usize::try_from(arguments.clients).expect("bounded by the argument's range");
+    let rounds = arguments.rounds;
+    let mut set = arguments.run.set.clone();
+    // One round more than is measured: in the first one everybody joins.
+    set.extend([format!("run.rounds={}", rounds + 1), "evaluate.on=[]".to_owned(), "cohort.size=\"all\"".to_owned()]);
+    set.extend([format!("cohort.wait_for={clients}"), format!("cohort.quorum={clients}")]);
+    let file = RunFile::read(&arguments.run.file, &set)?;
+    let federation = Federation::new()?;
+    let runtime = Runtime::new().map_err(failed)?;
+    let times = runtime.block_on(ours(&file, &federation, clients))?;
+    let model = file.initial_model()?;
+    let bare = runtime.block_on(bare::rounds(&federation, model.bytes(), clients, rounds))?;
+    let size = model.bytes().len();
+    let moved = 2 * clients * size;
+    let pace = |times: &Times| moved as f64 / times.median() / 1e6;
+    let ratio = times.median() / bare.median();
+    if output.format == Format::Text {
+        let size = bytes(size as u64);
+        output.result(&format!("round           {}, {clients} clients, {size} down and up", times.to_text()));
+        output.result(&format!("pace            {:.0} MB/s", pace(&times)));
+        output.result(&format!("bare QUIC       {}, {:.0} MB/s", bare.to_text(), pace(&bare)));
+        output.result(&format!("ratio           {ratio:.2} times the bare transfer"));
+        return Ok(exit::OK);
+    }
+    output.document(&json!({
+        "bench": "link",
+        "clients": clients,
+        "model_bytes": size,
+        "round_ms": times.to_json(),
+        "mb_per_second": pace(&times),
+        "bare_ms": bare.to_json(),
+        "bare_mb_per_second": pace(&bare),
+        "ratio": ratio,
+    }));
+    Ok(exit::OK)
+}
+
+/// Rounds of the product: how long after each other they were reported, from the second on.
+async fn ours(file: &RunFile, federation: &Federation, clients: usize) -> Result<Times, Failure> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server =
+        Server::bind(address, &federation.coordinator, federation.revoked()?, Limits::default()).map_err(failed)?;
+    let coordinator = server.address().map_err(failed)?.to_string();
+    let model = file.initial_model()?;
+    let run = Run {
+        id: RunId([0; 16]),
+        optimizer: Optimizer::new(file.strategy.optimizer, model.layout().count()),
+        strategy: file.strategy.clone(),
+        plan: plan_text(&file.document).map_err(failed)?,
+        config: file.document.digest(),
+        model,
+        past: Past::default(),
+        store: Arc::new(Memory),
+        journal: None,
+    };
+    let stop = CancellationToken::new();
+    let mut agents = JoinSet::new();
+    for index in 0..clients {
+        let name = ClientId::simulated(index, clients);
+        let membership = Membership::fixed(federation.client(&name)?);
+        let settings = agent::Settings {
+            name,
+            coordinator: coordinator.clone(),
+            device: "cpu".to_owned(),
+            give_up_after: Some(Duration::from_secs(10)),
+            once: true,
+            windows: Windows::default(),
+            keep_alive: KEEP_ALIVE,
+            outbox: None,
+        };
+        agents.spawn(agent::run(settings, membership, Null::new(), stop.clone(), |_| {}));
+    }
+    let reported: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let told = Arc::clone(&reported);
+    let tell = move |event: &Event| {
+        if let Event::Round(_) = event {
+            told.lock().unwrap_or_else(PoisonError::into_inner).push(now());
+        }
+    };
+    let served = server.serve(run, stop.clone(), tell).await;
+    stop.cancel();
+    while let Some(ended) = agents.join_next().await {
+        ended.map_err(failed)?.map_err(failed)?;
+    }
+    served.map_err(failed)?;
+    let at = reported.lock().unwrap_or_else(PoisonError::into_inner);
+    let seconds: Vec<f64> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+    if seconds.is_empty() {
+        return Err(failed("no round came to its end"));
+    }
+    Ok(Times::new(seconds))
+}

@@ -1,0 +1,51 @@
+//! What a device can do is measured by the product's own parts, and told as one document.
+
+use serde_json::Value;
+
+use super::process::{example, say};
+
+fn measured(arguments: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    say(folder.path(), &[&["bench"], arguments, &["--json"]].concat()).ends_well().document()
+}
+
+/// A median of nothing, or of the wrong thing, would be found out by its order.
+fn is_ordered(times: &Value) -> bool {
+    let of = |name: &str| times[name].as_f64().unwrap();
+    let order = [0.0, of("fastest"), of("lower_quartile"), of("median"), of("upper_quartile")];
+    order.is_sorted() && of("fastest") > 0.0 && times["repetitions"].as_u64().unwrap() >= 1
+}
+
+#[test]
+fn training_is_measured_by_step_by_client_and_by_evaluation() {
+    let digits = example("digits.toml");
+    let found = measured(&["train", digits.to_str().unwrap(), "--seconds", "0.05"]);
+    assert!(["step_ms"].iter().all(|name| is_ordered(&found[name])), "{found}");
+    assert!(is_ordered(&found["client"]["ms"]) && is_ordered(&found["evaluation"]["ms"]), "{found}");
+    assert!(found["evaluation"]["ms"]["repetitions"].as_u64().unwrap() >= 5, "{found}");
+    let pace = found["examples_per_second"].as_f64().unwrap();
+    let expected = found["batch"].as_f64().unwrap() / found["step_ms"]["median"].as_f64().unwrap() * 1e3;
+    assert!((pace / expected - 1.0).abs() < 1e-9, "{found}");
+}
+
+#[test]
+fn adding_is_measured_beside_a_plain_addition() {
+    let found = measured(&["fold", "--parameters", "10000", "--updates", "3", "--threads", "2", "--seconds", "0.01"]);
+    assert!(["fold_ms", "addition_ms", "aggregation_ms"].iter().all(|name| is_ordered(&found[name])), "{found}");
+    assert_eq!(found["updates"], 3);
+}
+
+#[test]
+fn the_link_is_measured_beside_bare_quic() {
+    let digits = example("digits.toml");
+    let found = measured(&["link", digits.to_str().unwrap(), "--clients", "3", "--rounds", "4"]);
+    assert!(is_ordered(&found["round_ms"]) && is_ordered(&found["bare_ms"]), "{found}");
+    assert_eq!((&found["round_ms"]["repetitions"], &found["clients"]), (&4.into(), &3.into()));
+}
+
+#[test]
+fn a_measurement_that_makes_no_sense_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    say(folder.path(), &["bench", "fold", "--updates", "0"]).fails(2, &["0 is not in 1..=10000"]);
+    say(folder.path(), &["bench", "train", "none.toml"]).fails(3, &["could not read run file `none.toml`", "hint:"]);
+}
