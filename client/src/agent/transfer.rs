@@ -28,14 +28,7 @@ pub(super) async fn fetch(connection: Connection, layout: Arc<Layout>, offer: Of
     }
     let mut buffer = AlignedBuffer::zeroed(layout.bytes());
     let mut hasher = layout.hasher();
-    let mut at = 0;
-    net::receive(&mut recv, offer.bytes, |block| {
-        buffer.as_mut()[at..at + block.len()].copy_from_slice(block);
-        hasher.update(block);
-        at += block.len();
-        Ok(())
-    })
-    .await?;
+    net::receive_into(&mut recv, buffer.as_mut(), |block| _ = hasher.update(block)).await?;
     let got: Digest = hasher.finalize().into();
     if got != offer.model {
         return Err(Error::Refused(format!(

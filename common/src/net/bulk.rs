@@ -8,8 +8,8 @@ use quinn::{RecvStream, SendStream};
 use super::Error;
 
 /// What is handed to the sink at once, in bytes: large enough that the sink's work per call does not count, small enough
-/// for a cache.
-pub const BLOCK_BYTES: usize = 1 << 20;
+/// that what it does in several passes stays in a second-level cache.
+pub const BLOCK_BYTES: usize = 1 << 18;
 
 /// Sends `bytes` from offset `from` on and ends the stream. Copies nothing: a hundred receivers share one buffer.
 ///
@@ -23,6 +23,39 @@ pub async fn send(stream: &mut SendStream, bytes: &Bytes, from: usize) -> Result
         at = end;
     }
     stream.finish().map_err(|_| Error::StreamEnded)
+}
+
+/// Receives as many bytes as `buffer` has, each straight into its place, and shows them in order to `look`, in blocks of
+/// [`BLOCK_BYTES`] but for the last.
+///
+/// # Errors
+/// The peer ended early or sent more.
+pub async fn receive_into(
+    stream: &mut RecvStream,
+    buffer: &mut [u8],
+    mut look: impl FnMut(&[u8]),
+) -> Result<(), Error> {
+    let (mut at, mut seen) = (0, 0);
+    while let Some(chunk) =
+        stream.read_chunk(BLOCK_BYTES, true).await.map_err(|error| Error::Read(error.to_string()))?
+    {
+        let end = at + chunk.bytes.len();
+        let len = buffer.len();
+        let place = buffer.get_mut(at..end).ok_or(Error::PeerSentTooMuch(len as u64))?;
+        place.copy_from_slice(&chunk.bytes);
+        at = end;
+        while at - seen >= BLOCK_BYTES {
+            look(&buffer[seen..seen + BLOCK_BYTES]);
+            seen += BLOCK_BYTES;
+        }
+    }
+    if at < buffer.len() {
+        return Err(Error::StreamEnded);
+    }
+    if seen < at {
+        look(&buffer[seen..]);
+    }
+    Ok(())
 }
 
 /// Receives exactly `len` bytes and hands them on in order, in blocks of [`BLOCK_BYTES`] but for the last.

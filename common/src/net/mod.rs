@@ -4,7 +4,7 @@ mod bulk;
 mod endpoint;
 mod frames;
 
-pub use bulk::{BLOCK_BYTES, receive, send};
+pub use bulk::{BLOCK_BYTES, receive, receive_into, send};
 pub use endpoint::{
     EndpointKeys, KEEP_ALIVE, Windows, client_endpoint, close_code, server_endpoint, stranger_transport, transport,
 };

@@ -114,16 +114,7 @@ impl Parameters {
     /// The Euclidean norm over all values, summed in double precision and in one fixed order.
     #[must_use]
     pub fn norm(&self) -> f64 {
-        let mut block = [0.0; NORM_BLOCK];
-        let mut sum = 0.0;
-        for tensor in self.layout.tensors() {
-            for bytes in self.tensor(tensor).chunks(NORM_BLOCK * tensor.dtype.size()) {
-                let values = &mut block[..bytes.len() / tensor.dtype.size()];
-                tensor.dtype.read_all(bytes, values);
-                sum += squares(values);
-            }
-        }
-        libm::sqrt(sum)
+        libm::sqrt(self.layout.tensors().iter().map(|tensor| squares_of(tensor.dtype, self.tensor(tensor))).sum())
     }
 
     /// The name of the first tensor that holds an infinity or a NaN.
@@ -136,6 +127,19 @@ impl Parameters {
         });
         bad.map(|tensor| tensor.name.as_str())
     }
+}
+
+/// The sum of the squares of packed values, in double precision and in one fixed order.
+#[must_use]
+pub fn squares_of(dtype: Dtype, bytes: &[u8]) -> f64 {
+    let mut block = [0.0; NORM_BLOCK];
+    let mut sum = 0.0;
+    for bytes in bytes.chunks(NORM_BLOCK * dtype.size()) {
+        let values = &mut block[..bytes.len() / dtype.size()];
+        dtype.read_all(bytes, values);
+        sum += squares(values);
+    }
+    sum
 }
 
 /// The sum of squares, lane by lane and then over the lanes: the same order on every machine.

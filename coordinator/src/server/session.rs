@@ -15,7 +15,7 @@ use tributary_common::id::{ClientId, Ticket};
 use tributary_common::identity::{Identity, Role};
 use tributary_common::message::{Answer, Hello, Put, Request, Results, ToClient, ToCoordinator, short_text};
 use tributary_common::net::{self, FrameReader, close_code};
-use tributary_common::parameters::Layout;
+use tributary_common::parameters::{Layout, squares_of};
 use tributary_common::stage::Pipeline;
 use tributary_common::sum;
 
@@ -429,7 +429,7 @@ impl<'a> Check<'a> {
             self.refusal = Some(reason.clone());
             return Err(reason);
         }
-        self.squares += block.chunks_exact(dtype.size()).map(|chunk| dtype.read(chunk).powi(2)).sum::<f64>();
+        self.squares += squares_of(dtype, block);
         self.at += block.len() / dtype.size();
         Ok(())
     }
