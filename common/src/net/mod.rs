@@ -6,7 +6,8 @@ mod frames;
 
 pub use bulk::{BLOCK_BYTES, receive, send};
 pub use endpoint::{
-    EndpointKeys, KEEP_ALIVE, Windows, client_endpoint, close_code, server_endpoint, stranger_transport, transport,
+    EndpointKeys, KEEP_ALIVE, SOCKET_BYTES, Windows, client_endpoint, close_code, server_endpoint, stranger_transport,
+    transport,
 };
 pub use frames::{FrameReader, read_message, read_short_message, write_message};
 
