@@ -9,6 +9,7 @@ mod bench;
 mod bits;
 mod certificates;
 mod demo;
+mod doctor;
 mod federation;
 mod golden;
 mod hostile;
