@@ -14,8 +14,8 @@ use tributary_common::parameters::{Layout, Parameters};
 use super::federation::{Federation, models, same, simulated};
 
 /// A connection that says what the test wants.
-struct Liar {
-    connection: quinn::Connection,
+pub(crate) struct Liar {
+    pub(crate) connection: quinn::Connection,
     control: quinn::SendStream,
     reader: FrameReader,
     layout: Arc<Layout>,
@@ -24,7 +24,7 @@ struct Liar {
 
 impl Liar {
     /// Connects as `name` and gets as far as `Welcome`.
-    async fn connect(federation: &Federation, name: &str, address: &str) -> Self {
+    pub(crate) async fn connect(federation: &Federation, name: &str, address: &str) -> Self {
         let credentials = Credentials::load(&federation.path().join(name)).unwrap();
         let address = address.parse().unwrap();
         let tls = tls::client_config(&credentials).unwrap();
@@ -39,12 +39,12 @@ impl Liar {
         Self { connection, control, reader, layout: Arc::clone(&plan.model.layout), _endpoint: endpoint }
     }
 
-    async fn say(&mut self, message: &ToCoordinator) {
+    pub(crate) async fn say(&mut self, message: &ToCoordinator) {
         net::write_message(&mut self.control, message).await.unwrap();
     }
 
     /// The next offer to train.
-    async fn offer(&mut self) -> Offer {
+    pub(crate) async fn offer(&mut self) -> Offer {
         loop {
             match self.reader.next().await.unwrap() {
                 Some(ToClient::Offer(offer)) if matches!(offer.ticket, Ticket::Train { .. }) => return offer,
@@ -66,7 +66,7 @@ impl Liar {
     }
 
     /// An update without a lie in it, all coordinates `value`.
-    fn honest(&self, offer: &Offer, value: f64) -> (Put, Vec<u8>) {
+    pub(crate) fn honest(&self, offer: &Offer, value: f64) -> (Put, Vec<u8>) {
         let bytes: Vec<u8> = (0..self.layout.count()).flat_map(|_| value.to_le_bytes()).collect();
         (self.header(offer, &bytes), bytes)
     }
@@ -78,7 +78,7 @@ impl Liar {
     }
 
     /// Announces an update; once permitted, sends these bytes.
-    async fn put(&self, header: Put, bytes: &[u8]) -> Answer {
+    pub(crate) async fn put(&self, header: Put, bytes: &[u8]) -> Answer {
         let (mut send, mut recv) = self.connection.open_bi().await.unwrap();
         net::write_message(&mut send, &Request::Put(Box::new(header))).await.unwrap();
         let answer = net::read_message(&mut recv).await.unwrap();

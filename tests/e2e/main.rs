@@ -15,6 +15,7 @@ mod golden;
 mod hostile;
 mod journal;
 mod kill;
+mod limits;
 mod load;
 mod membership;
 mod mistakes;

@@ -29,7 +29,7 @@ pub(super) async fn fetch(connection: Connection, layout: Arc<Layout>, offer: Of
     let mut buffer = AlignedBuffer::zeroed(layout.bytes());
     let mut hasher = layout.hasher();
     let mut at = 0;
-    net::receive(&mut recv, offer.bytes, |block| {
+    net::receive(&mut recv, offer.bytes, net::Pace::default(), |block| {
         buffer.as_mut()[at..at + block.len()].copy_from_slice(block);
         hasher.update(block);
         at += block.len();

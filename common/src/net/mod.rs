@@ -4,7 +4,7 @@ mod bulk;
 mod endpoint;
 mod frames;
 
-pub use bulk::{BLOCK_BYTES, receive, send};
+pub use bulk::{BLOCK_BYTES, Pace, receive, send};
 pub use endpoint::{
     EndpointKeys, KEEP_ALIVE, SOCKET_BYTES, Windows, client_endpoint, close_code, server_endpoint, stranger_transport,
     transport,
@@ -43,6 +43,14 @@ pub enum Error {
     /// The peer sent more bytes than it announced.
     #[error("the peer sent more than the {0} bytes it announced")]
     PeerSentTooMuch(u64),
+    /// The peer sent less than it must in a period.
+    #[error("the peer sent fewer than {bytes} bytes within {seconds} s")]
+    PeerIsSlow {
+        /// Bytes in a period.
+        bytes: u64,
+        /// The period, in seconds.
+        seconds: f64,
+    },
     /// The peer said no.
     #[error("the peer refused: {0}")]
     Refused(String),
