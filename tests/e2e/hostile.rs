@@ -238,6 +238,11 @@ fn lies_cost_their_own_slot_and_the_models_are_those_of_the_honest() {
     for ((fate, reason), lie) in refused.iter().zip(lies()) {
         assert!(*fate == "refused" && reason.contains(lie.verdict), "{fate}: {reason}");
     }
+    let run = std::fs::read_dir(federation.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    for counted in ["Why updates were refused", "tensor …: coordinate … is not finite</th>"] {
+        assert!(page.contains(counted), "`{counted}` is not in the report");
+    }
     let honest = ["--set", "cohort.wait_for=2"];
     same(&models(&events), &simulated(federation.path(), &file, &honest));
 }
