@@ -11,7 +11,7 @@ Begin with `tributary demo`: ten clients learn to read digits on this machine, i
 
 Exit codes:
     0  done
-    1  the run failed
+    1  the run failed, or `doctor` found something that must be mended
     2  wrong arguments
     3  wrong run file, data or run folder
     4  the coordinator cannot be reached
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Measure what this device can do: training, adding updates, the link
     Bench(Bench),
+    /// Say what of this machine, an identity or the way to a coordinator would stop a run, and how to mend it
+    Doctor(Doctor),
     /// Serve a run to clients
     Coordinator(Coordinator),
     /// Take part in a run with this machine's data
@@ -204,6 +206,25 @@ pub(crate) struct BenchLink {
     /// Rounds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) rounds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// A run file to check; free disk is compared with what its run takes
+    #[arg(value_name = "RUN.toml")]
+    pub(crate) file: Option<PathBuf>,
+    /// Set a value over the file
+    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "file")]
+    pub(crate) set: Vec<String>,
+    /// Identity folder: its certificates, their end against this machine's clock, who can read its key
+    #[arg(long, value_name = "DIR")]
+    pub(crate) identity: Option<PathBuf>,
+    /// A coordinator to reach; by default that of an identity that has joined
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) coordinator: Option<String>,
+    /// Folder that the run will be in
+    #[arg(long, default_value = "runs")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod coordinator;
 mod demo;
+mod doctor;
 mod eval;
 mod federation;
 mod inspect;
@@ -29,6 +30,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<u8, Failure>
         Command::Sim(sim) => sim::run(sim, output),
         Command::Check(check) => check::run(check, output),
         Command::Bench(bench) => bench::run(&bench.command, output),
+        Command::Doctor(doctor) => doctor::run(doctor, output),
         Command::Coordinator(coordinator) => coordinator::run(coordinator, output),
         Command::Client(client) => client::run(client, output),
         Command::Certs(certs) => certs::run(&certs.command, output),

@@ -16,7 +16,7 @@ use crate::file::RunFile;
 const RUNS: &str = "runs";
 
 /// Committed versions that stay in the folder, the best one not counted.
-const KEEP_MODELS: usize = 3;
+pub(super) const KEEP_MODELS: usize = 3;
 
 /// A run that begins or goes on.
 pub(super) struct Begun {

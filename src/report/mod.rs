@@ -9,6 +9,7 @@ mod number;
 mod page;
 mod participation;
 mod plot;
+mod refusals;
 mod section;
 mod story;
 

@@ -16,6 +16,7 @@ use tributary_coordinator::record::WAITING;
 
 use super::error::Error;
 use super::participation::Participation;
+use super::refusals::Refusals;
 
 /// The longest event in bytes: the per-class table of ten thousands of classes fits.
 pub(crate) const LINE_BYTES_MAX: usize = 16 << 20;
@@ -57,6 +58,8 @@ pub(crate) struct Story {
     pub(crate) measured: BTreeMap<String, Measured>,
     /// Every client that was ever chosen.
     pub(crate) participation: BTreeMap<ClientId, Participation>,
+    /// Why updates were refused.
+    pub(crate) refusals: Refusals,
     /// Messages for the operator, in order.
     pub(crate) notices: Vec<Notice>,
     /// How it ended; none: it goes on, or was cut off.
@@ -139,6 +142,7 @@ struct Teller {
     rounds: BTreeMap<Round, RoundLine>,
     measured: BTreeMap<String, Measured>,
     participation: BTreeMap<ClientId, Participation>,
+    refusals: Refusals,
     notices: Vec<Notice>,
     done: Option<Done>,
     is_torn: bool,
@@ -152,7 +156,10 @@ impl Teller {
                 self.runs += 1;
                 self.done = None;
             }
-            Event::Slot(slot) => self.participation.entry(slot.client.clone()).or_default().add(slot),
+            Event::Slot(slot) => {
+                self.refusals.add(&slot);
+                self.participation.entry(slot.client.clone()).or_default().add(slot);
+            }
             Event::Evaluation(evaluation) => self.measure(evaluation),
             Event::Round(line) => {
                 self.forget_waiting();
@@ -185,11 +192,23 @@ impl Teller {
     }
 
     fn story(self, run_file: Option<String>) -> Option<Story> {
-        let Self { run, runs, rounds, measured, participation, notices, done, is_torn } = self;
+        let Self { run, runs, rounds, measured, participation, refusals, notices, done, is_torn } = self;
         let targets = run_file.as_deref().map(targets).unwrap_or_default();
         let run = run?;
         let resumed = runs - 1;
-        Some(Story { run, resumed, run_file, targets, rounds, measured, participation, notices, done, is_torn })
+        Some(Story {
+            run,
+            resumed,
+            run_file,
+            targets,
+            rounds,
+            measured,
+            participation,
+            refusals,
+            notices,
+            done,
+            is_torn,
+        })
     }
 }
 

@@ -14,8 +14,8 @@ use tributary_common::parameters::{Layout, Parameters};
 use super::federation::{Federation, models, same, simulated};
 
 /// A connection that says what the test wants.
-struct Liar {
-    connection: quinn::Connection,
+pub(crate) struct Liar {
+    pub(crate) connection: quinn::Connection,
     control: quinn::SendStream,
     reader: FrameReader,
     layout: Arc<Layout>,
@@ -24,7 +24,7 @@ struct Liar {
 
 impl Liar {
     /// Connects as `name` and gets as far as `Welcome`.
-    async fn connect(federation: &Federation, name: &str, address: &str) -> Self {
+    pub(crate) async fn connect(federation: &Federation, name: &str, address: &str) -> Self {
         let credentials = Credentials::load(&federation.path().join(name)).unwrap();
         let address = address.parse().unwrap();
         let tls = tls::client_config(&credentials).unwrap();
@@ -39,12 +39,12 @@ impl Liar {
         Self { connection, control, reader, layout: Arc::clone(&plan.model.layout), _endpoint: endpoint }
     }
 
-    async fn say(&mut self, message: &ToCoordinator) {
+    pub(crate) async fn say(&mut self, message: &ToCoordinator) {
         net::write_message(&mut self.control, message).await.unwrap();
     }
 
     /// The next offer to train.
-    async fn offer(&mut self) -> Offer {
+    pub(crate) async fn offer(&mut self) -> Offer {
         loop {
             match self.reader.next().await.unwrap() {
                 Some(ToClient::Offer(offer)) if matches!(offer.ticket, Ticket::Train { .. }) => return offer,
@@ -66,7 +66,7 @@ impl Liar {
     }
 
     /// An update without a lie in it, all coordinates `value`.
-    fn honest(&self, offer: &Offer, value: f64) -> (Put, Vec<u8>) {
+    pub(crate) fn honest(&self, offer: &Offer, value: f64) -> (Put, Vec<u8>) {
         let bytes: Vec<u8> = (0..self.layout.count()).flat_map(|_| value.to_le_bytes()).collect();
         (self.header(offer, &bytes), bytes)
     }
@@ -78,7 +78,7 @@ impl Liar {
     }
 
     /// Announces an update; once permitted, sends these bytes.
-    async fn put(&self, header: Put, bytes: &[u8]) -> Answer {
+    pub(crate) async fn put(&self, header: Put, bytes: &[u8]) -> Answer {
         let (mut send, mut recv) = self.connection.open_bi().await.unwrap();
         net::write_message(&mut send, &Request::Put(Box::new(header))).await.unwrap();
         let answer = net::read_message(&mut recv).await.unwrap();
@@ -237,6 +237,11 @@ fn lies_cost_their_own_slot_and_the_models_are_those_of_the_honest() {
     assert_eq!(refused.len(), lies().len());
     for ((fate, reason), lie) in refused.iter().zip(lies()) {
         assert!(*fate == "refused" && reason.contains(lie.verdict), "{fate}: {reason}");
+    }
+    let run = std::fs::read_dir(federation.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    for counted in ["Why updates were refused", "tensor …: coordinate … is not finite</th>"] {
+        assert!(page.contains(counted), "`{counted}` is not in the report");
     }
     let honest = ["--set", "cohort.wait_for=2"];
     same(&models(&events), &simulated(federation.path(), &file, &honest));

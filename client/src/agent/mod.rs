@@ -3,6 +3,7 @@
 mod backoff;
 mod membership;
 mod outbox;
+mod probe;
 mod session;
 mod status;
 mod transfer;
@@ -18,6 +19,7 @@ use tributary_common::net::{self, Windows};
 
 pub use membership::Membership;
 pub use outbox::{Outbox, UPDATES_MAX};
+pub use probe::{Path, probe};
 pub use status::Status;
 pub use worker::{Prepared, Update, Watch, Worker};
 

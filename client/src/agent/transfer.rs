@@ -28,7 +28,7 @@ pub(super) async fn fetch(connection: Connection, layout: Arc<Layout>, offer: Of
     }
     let mut buffer = AlignedBuffer::zeroed(layout.bytes());
     let mut hasher = layout.hasher();
-    net::receive_into(&mut recv, buffer.as_mut(), |block| _ = hasher.update(block)).await?;
+    net::receive_into(&mut recv, buffer.as_mut(), net::Pace::default(), |block| _ = hasher.update(block)).await?;
     let got: Digest = hasher.finalize().into();
     if got != offer.model {
         return Err(Error::Refused(format!(

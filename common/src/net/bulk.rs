@@ -1,6 +1,7 @@
 //! Tensors on a stream of their own: raw little-endian bytes, sent from a shared buffer, taken in blocks.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
@@ -10,6 +11,22 @@ use super::Error;
 /// What is handed to the sink at once, in bytes: large enough that the sink's work per call does not count, small enough
 /// that what it does in several passes stays in a second-level cache.
 pub const BLOCK_BYTES: usize = 1 << 18;
+
+/// The slowest that a sender may be: so many bytes in every period, or all that is left of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes in a period.
+    pub bytes: u64,
+    /// The period.
+    pub period: Duration,
+}
+
+impl Default for Pace {
+    /// 16 KiB in 30 s: below the slowest mobile link, above a peer that holds a transfer open with a byte now and then.
+    fn default() -> Self {
+        Self { bytes: 16 * 1024, period: Duration::from_secs(30) }
+    }
+}
 
 /// Sends `bytes` from offset `from` on and ends the stream. Copies nothing: a hundred receivers share one buffer.
 ///
@@ -29,27 +46,26 @@ pub async fn send(stream: &mut SendStream, bytes: &Bytes, from: usize) -> Result
 /// [`BLOCK_BYTES`] but for the last.
 ///
 /// # Errors
-/// The peer ended early or sent more.
+/// The peer ended early, sent more or was slower than `pace`.
 pub async fn receive_into(
     stream: &mut RecvStream,
     buffer: &mut [u8],
+    pace: Pace,
     mut look: impl FnMut(&[u8]),
 ) -> Result<(), Error> {
-    let (mut at, mut seen) = (0, 0);
-    while let Some(chunk) =
-        stream.read_chunk(BLOCK_BYTES, true).await.map_err(|error| Error::Read(error.to_string()))?
-    {
-        let end = at + chunk.bytes.len();
-        let len = buffer.len();
-        let place = buffer.get_mut(at..end).ok_or(Error::PeerSentTooMuch(len as u64))?;
-        place.copy_from_slice(&chunk.bytes);
-        at = end;
+    let (mut at, mut seen, len) = (0, 0, buffer.len());
+    take_all(stream, pace, |bytes| {
+        let place = buffer.get_mut(at..at + bytes.len()).ok_or(Error::PeerSentTooMuch(len as u64))?;
+        place.copy_from_slice(bytes);
+        at += bytes.len();
         while at - seen >= BLOCK_BYTES {
             look(&buffer[seen..seen + BLOCK_BYTES]);
             seen += BLOCK_BYTES;
         }
-    }
-    if at < buffer.len() {
+        Ok(())
+    })
+    .await?;
+    if at < len {
         return Err(Error::StreamEnded);
     }
     if seen < at {
@@ -61,31 +77,61 @@ pub async fn receive_into(
 /// Receives exactly `len` bytes and hands them on in order, in blocks of [`BLOCK_BYTES`] but for the last.
 ///
 /// # Errors
-/// The peer ended early or sent more, or the sink failed.
+/// The peer ended early, sent more or was slower than `pace`, or the sink failed.
 pub async fn receive(
     stream: &mut RecvStream,
     len: u64,
+    pace: Pace,
     mut sink: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), Error> {
     let mut block = Vec::with_capacity(BLOCK_BYTES.min(usize::try_from(len).unwrap_or(BLOCK_BYTES)));
     let mut left = len;
-    while let Some(chunk) =
-        stream.read_chunk(BLOCK_BYTES, true).await.map_err(|error| Error::Read(error.to_string()))?
-    {
-        left = left.checked_sub(chunk.bytes.len() as u64).ok_or(Error::PeerSentTooMuch(len))?;
-        let mut rest = &chunk.bytes[..];
-        while !rest.is_empty() {
-            let taken = rest.len().min(BLOCK_BYTES - block.len());
-            block.extend_from_slice(&rest[..taken]);
-            rest = &rest[taken..];
-            if block.len() == BLOCK_BYTES {
-                sink(&block).map_err(Error::Sink)?;
-                block.clear();
-            }
-        }
-    }
+    take_all(stream, pace, |bytes| {
+        left = left.checked_sub(bytes.len() as u64).ok_or(Error::PeerSentTooMuch(len))?;
+        fill(&mut block, bytes, &mut sink)
+    })
+    .await?;
     if left > 0 {
         return Err(Error::StreamEnded);
     }
     if block.is_empty() { Ok(()) } else { sink(&block).map_err(Error::Sink) }
+}
+
+/// Takes what comes until the peer ends the stream, as long as it keeps its pace.
+async fn take_all(
+    stream: &mut RecvStream,
+    pace: Pace,
+    mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    loop {
+        let mut quota = pace.bytes.max(1);
+        let taking = async {
+            while quota > 0 {
+                let chunk = stream.read_chunk(BLOCK_BYTES, true).await;
+                let Some(chunk) = chunk.map_err(|error| Error::Read(error.to_string()))? else { return Ok(false) };
+                quota = quota.saturating_sub(chunk.bytes.len() as u64);
+                take(&chunk.bytes)?;
+            }
+            Ok::<_, Error>(true)
+        };
+        let slow = |_| Error::PeerIsSlow { bytes: pace.bytes, seconds: pace.period.as_secs_f64() };
+        if !tokio::time::timeout(pace.period, taking).await.map_err(slow)?? {
+            return Ok(());
+        }
+    }
+}
+
+/// Adds `bytes` to a block, which goes to the sink whenever it is full.
+fn fill(block: &mut Vec<u8>, bytes: &[u8], sink: &mut impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), Error> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let taken = rest.len().min(BLOCK_BYTES - block.len());
+        block.extend_from_slice(&rest[..taken]);
+        rest = &rest[taken..];
+        if block.len() == BLOCK_BYTES {
+            sink(block).map_err(Error::Sink)?;
+            block.clear();
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Endpoints, their transport parameters, and the keys by which a restarted coordinator is recognised.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
+use socket2::SockRef;
 
 use super::Error;
 
@@ -25,6 +26,10 @@ const STRANGER_BYTES: u32 = 16 * 1024;
 
 /// A connection of somebody who is not a member ends after this much silence.
 const STRANGER_IDLE_MS: u32 = 10_000;
+
+/// The buffers that a socket asks for, in bytes each way: what a thousand datagrams take in a burst. The system may give
+/// less: on Linux at most `net.core.rmem_max` and `net.core.wmem_max`, and what does not fit is lost and sent again.
+pub const SOCKET_BYTES: usize = 2 << 20;
 
 /// How much may be under way without an acknowledgement; this is what a connection may cost in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,13 +160,11 @@ pub fn server_endpoint(
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport));
-    let mut endpoint = EndpointConfig::new(Arc::new(ResetKey(keys.reset)));
+    let mut recognised = EndpointConfig::new(Arc::new(ResetKey(keys.reset)));
     let ids = keys.ids;
-    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
-    endpoint.min_reset_interval(MIN_RESET_INTERVAL);
-    let socket = std::net::UdpSocket::bind(address).map_err(|source| Error::Socket { address, source })?;
-    Endpoint::new(endpoint, Some(config), socket, Arc::new(quinn::TokioRuntime))
-        .map_err(|source| Error::Socket { address, source })
+    recognised.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    recognised.min_reset_interval(MIN_RESET_INTERVAL);
+    endpoint(address, recognised, Some(config))
 }
 
 /// An endpoint that opens connections, on any free port of the family of `towards`.
@@ -177,10 +180,19 @@ pub fn client_endpoint(
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport));
     let address: SocketAddr = if towards.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-    let socket = std::net::UdpSocket::bind(address).map_err(|source| Error::Socket { address, source })?;
-    let runtime = Arc::new(quinn::TokioRuntime);
-    let mut endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)
-        .map_err(|source| Error::Socket { address, source })?;
+    let mut endpoint = endpoint(address, EndpointConfig::default(), None)?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
+}
+
+fn endpoint(address: SocketAddr, config: EndpointConfig, server: Option<ServerConfig>) -> Result<Endpoint, Error> {
+    let bound = || {
+        let socket = UdpSocket::bind(address)?;
+        let sizes = SockRef::from(&socket);
+        // A wish: with smaller buffers all works, with more losses in a burst.
+        drop(sizes.set_recv_buffer_size(SOCKET_BYTES));
+        drop(sizes.set_send_buffer_size(SOCKET_BYTES));
+        Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
+    };
+    bound().map_err(|source| Error::Socket { address, source })
 }

@@ -4,9 +4,10 @@ mod bulk;
 mod endpoint;
 mod frames;
 
-pub use bulk::{BLOCK_BYTES, receive, receive_into, send};
+pub use bulk::{BLOCK_BYTES, Pace, receive, receive_into, send};
 pub use endpoint::{
-    EndpointKeys, KEEP_ALIVE, Windows, client_endpoint, close_code, server_endpoint, stranger_transport, transport,
+    EndpointKeys, KEEP_ALIVE, SOCKET_BYTES, Windows, client_endpoint, close_code, server_endpoint, stranger_transport,
+    transport,
 };
 pub use frames::{FrameReader, read_message, read_short_message, write_message};
 
@@ -42,6 +43,14 @@ pub enum Error {
     /// The peer sent more bytes than it announced.
     #[error("the peer sent more than the {0} bytes it announced")]
     PeerSentTooMuch(u64),
+    /// The peer sent less than it must in a period.
+    #[error("the peer sent fewer than {bytes} bytes within {seconds} s")]
+    PeerIsSlow {
+        /// Bytes in a period.
+        bytes: u64,
+        /// The period, in seconds.
+        seconds: f64,
+    },
     /// The peer said no.
     #[error("the peer refused: {0}")]
     Refused(String),

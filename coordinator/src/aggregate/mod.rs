@@ -19,6 +19,8 @@ use std::sync::Arc;
 use tributary_common::config::{self, Item, Row, Table, choose};
 use tributary_common::sum::{BITS_DEFAULT, BITS_MAX, Weight};
 
+use crate::round::WEIGHT_MAX;
+
 /// A rule with its options.
 #[derive(Clone, Debug)]
 pub struct Aggregator {
@@ -26,6 +28,9 @@ pub struct Aggregator {
     pub rule: Rule,
     /// Fractional bits of the exact sum: 2^-bits is the resolution of a coordinate.
     pub bits: u32,
+    /// An update counts as if it was trained on at most so many examples: a client states its number itself. Default 2^32,
+    /// which is no cap.
+    pub max_examples: u64,
 }
 
 /// A way to combine updates.
@@ -62,12 +67,14 @@ impl Aggregator {
             }
             None => BITS_DEFAULT,
         };
+        let max_examples =
+            table.optional("max_examples").map_or(Ok(WEIGHT_MAX), |item| item.integer(1..=WEIGHT_MAX))?;
         let rule = match table.optional("rule") {
             Some(item) => rule(&item, &mut table)?,
             None => (mean::ROW.parse)(&mut table)?,
         };
         table.finish()?;
-        Ok(Self { rule, bits })
+        Ok(Self { rule, bits, max_examples })
     }
 
     /// What the rule needs of the updates.
@@ -79,13 +86,17 @@ impl Aggregator {
         }
     }
 
-    /// The weight in the sum of an update that was trained on `examples` (at least 1, at most 2^32).
+    /// The weight in the sum of an update that was trained on `examples` (at least 1, at most 2^32): never more
+    /// than [`Self::max_examples`].
     ///
     /// # Errors
     /// No examples, or too many.
     pub fn weight(&self, examples: u64) -> Result<Weight, tributary_common::sum::Error> {
         match self.rule {
-            Rule::All(_) | Rule::Mean(Weights::Examples) => Weight::new(examples),
+            Rule::All(_) | Rule::Mean(Weights::Examples) => {
+                // An absurd number is refused as such, not cut to a good one.
+                Weight::new(examples).and_then(|_| Weight::new(examples.min(self.max_examples)))
+            }
             Rule::Mean(Weights::Uniform) => Weight::new(examples).map(|_| Weight::ONE),
         }
     }
@@ -107,13 +118,18 @@ mod tests {
     #[test]
     fn rules_are_read_and_mistakes_named() {
         let mean = parse("").unwrap();
-        assert!(matches!(mean, Aggregator { rule: Rule::Mean(Weights::Examples), bits: 40 }));
+        assert!(matches!(mean, Aggregator { rule: Rule::Mean(Weights::Examples), bits: 40, max_examples: WEIGHT_MAX }));
         assert_eq!(mean.needs(), Needs::Sum);
         assert_eq!(parse("[aggregate]\nrule = 'median'").unwrap().needs(), Needs::All);
         assert!(parse("[aggregate]\nrule = 'median'\nweights = 'uniform'").is_err());
         let uniform = parse("[aggregate]\nrule = 'mean'\nweights = 'uniform'").unwrap();
         assert_eq!(uniform.weight(600).unwrap(), Weight::ONE);
         assert!(uniform.weight(0).is_err());
+        let capped = parse("[aggregate]\nmax_examples = 500").unwrap();
+        let weight = |examples| capped.weight(examples).ok().map(Weight::get);
+        assert_eq!([1, 500, 501, WEIGHT_MAX].map(weight), [Some(1), Some(500), Some(500), Some(500)]);
+        assert_eq!([0, WEIGHT_MAX + 1].map(weight), [None, None], "an absurd number is not cut to a good one");
+        assert!(parse("[aggregate]\nmax_examples = 0").is_err());
         let error = parse("[aggregate]\n\nrule = 'maen'").unwrap_err();
         assert_eq!(error.to_string(), "run file `a.toml`, line 3: unknown aggregation rule `maen`");
         assert!(error.hint().unwrap().starts_with("did you mean `mean`?"));

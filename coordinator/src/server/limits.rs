@@ -2,25 +2,52 @@
 
 use std::time::Duration;
 
-use tributary_common::net::Windows;
+use tributary_common::net::{Pace, Windows};
+
+/// How often something may happen: tokens come at a steady rate, and unused ones are kept up to a number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Tokens a second.
+    pub per_second: f64,
+    /// The most tokens that are kept: so many at once.
+    pub burst: u32,
+}
 
 /// What a coordinator bears.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections at once, those in the handshake included; more are refused. Default 10,000.
     pub connections: usize,
+    /// Handshakes that may be under way, up to `Hello`; more are refused. Default 2,000.
+    pub half_open: usize,
+    /// From so many on, whoever knocks must first prove its address (QUIC's Retry, one more round trip): a flood from
+    /// addresses that are not the sender's ends there. Default 128.
+    pub half_open_unproven: usize,
+    /// Handshakes of one address (IPv6: of one /64); more are refused. Default 200 a second, 2,000 at once, for the many
+    /// clients behind one router.
+    pub handshakes_per_address: Rate,
+    /// Handshakes in all; more are refused. A handshake takes this side 1 to 2 ms of a core. Default 1,000 a second, 4,000
+    /// at once.
+    pub handshakes: Rate,
+    /// Addresses whose handshakes are counted at a time; of more only the sum counts. Default 4,096.
+    pub addresses: usize,
     /// Devices that may be joining at once, where there is a port for it; more are refused. Default 32.
     pub joining_connections: usize,
     /// How long a peer may take from its first packet to `Hello`. Default 10 s.
     pub handshake: Duration,
-    /// How long an upload may go without a byte. Default 30 s.
-    pub upload_silence: Duration,
+    /// The slowest that an upload may be. Default 16 KiB in 30 s.
+    pub upload_pace: Pace,
+    /// How long one upload may take in all. Default 6 h; a round's deadline is usually sooner.
+    pub upload_longest: Duration,
     /// Bytes of updates that may be under way at once; more wait for their permit. Default 256 MiB.
     pub upload_bytes: u64,
     /// Bytes of small updates that are kept in memory until they are folded; the others go to files. Default 16 MiB.
     pub staged_memory_bytes: usize,
     /// How long the final model is still served after the end. Default 5 s, or until the last client has left.
     pub linger: Duration,
+    /// Bytes in flight on a connection before `Hello`: what a stranger may cost in memory. Default 64 KiB. It bounds all
+    /// streams together; QUIC cannot change the bound of a single stream later, so that one is the members' from the start.
+    pub stranger_bytes: u32,
     /// Transport windows: what a connection may cost in memory.
     pub windows: Windows,
 }
@@ -29,12 +56,19 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            half_open: 2_000,
+            half_open_unproven: 128,
+            handshakes_per_address: Rate { per_second: 200.0, burst: 2_000 },
+            handshakes: Rate { per_second: 1_000.0, burst: 4_000 },
+            addresses: 4_096,
             joining_connections: 32,
             handshake: Duration::from_secs(10),
-            upload_silence: Duration::from_secs(30),
+            upload_pace: Pace::default(),
+            upload_longest: Duration::from_secs(6 * 3600),
             upload_bytes: 256 << 20,
             staged_memory_bytes: 16 << 20,
             linger: Duration::from_secs(5),
+            stranger_bytes: 64 * 1024,
             windows: Windows::default(),
         }
     }

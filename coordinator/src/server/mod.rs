@@ -1,6 +1,7 @@
 //! The coordinator's shell: an endpoint that accepts members, one session a connection, one driver that owns the machine,
 //! one thread that folds.
 
+mod door;
 mod driver;
 mod fold;
 mod limits;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Endpoint;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tributary_certs::{Credentials, RevocationFile, tls};
@@ -25,17 +26,18 @@ use tributary_common::config::{self, Document};
 use tributary_common::event::Event;
 use tributary_common::id::RunId;
 use tributary_common::model::initial;
-use tributary_common::net::{self, EndpointKeys};
+use tributary_common::net::{self, EndpointKeys, Windows};
 use tributary_common::parameters::Parameters;
 
 pub use driver::Ended;
-pub use limits::Limits;
+pub use limits::{Limits, Rate};
 pub use registrar::Issuing;
 
 use crate::Strategy;
 use crate::optimize::Optimizer;
 use crate::store::{Journal, Past, Store};
 use crate::strategy::plan_text;
+use door::{Crowd, Door, Entry};
 use driver::Driver;
 use registrar::Registrar;
 use session::Shared;
@@ -136,7 +138,8 @@ impl Server {
     ) -> Result<Self, Error> {
         let tls = tls::server_config(credentials, revoked.revocations())?;
         let keys = EndpointKeys::derive(&credentials.secret("tributary 2026-11 endpoint"));
-        let endpoint = net::server_endpoint(address, tls, net::transport(limits.windows), &keys)
+        let strangers = Windows { connection_bytes: limits.stranger_bytes, ..limits.windows };
+        let endpoint = net::server_endpoint(address, tls, net::transport(strangers), &keys)
             .map_err(|source| Error::Listen { address, source })?;
         Ok(Self { endpoint, revoked, registrar: None, issuing: None, limits })
     }
@@ -221,9 +224,17 @@ impl Server {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the door counts handshakes in real time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 /// Accepts connections until told to close; every one has its own task in this one's set.
 async fn accept(endpoint: Endpoint, shared: Arc<Shared>, closing: CancellationToken) {
     let mut sessions = JoinSet::new();
+    let mut door = Door::new(shared.limits);
+    let half_open = Arc::new(Semaphore::new(shared.limits.half_open));
+    let began = now();
     loop {
         tokio::select! {
             biased;
@@ -235,11 +246,23 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, closing: CancellationTo
             }
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                if sessions.len() >= shared.limits.connections {
-                    incoming.refuse();
-                    continue;
+                let address = incoming.remote_address();
+                let crowd = Crowd {
+                    connections: sessions.len(),
+                    half_open: shared.limits.half_open - half_open.available_permits(),
+                };
+                match door.knock(began.elapsed(), address.ip(), incoming.remote_address_validated(), crowd) {
+                    Entry::Come => {
+                        let permit = Arc::clone(&half_open).try_acquire_owned().expect("the door counts the permits");
+                        sessions.spawn(session::serve(incoming, permit, Arc::clone(&shared), closing.clone()));
+                    }
+                    // It fails for proven addresses only.
+                    Entry::Prove => drop(incoming.retry()),
+                    Entry::Refuse(limit) => {
+                        tracing::debug!(%address, limit, "refused a connection");
+                        incoming.refuse();
+                    }
                 }
-                sessions.spawn(session::serve(incoming, Arc::clone(&shared), closing.clone()));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tributary_certs::peer::Peer;
@@ -121,9 +121,15 @@ pub(super) struct Shared {
 /// Why a session ended, for the log.
 type Ending = Result<(), String>;
 
-pub(super) async fn serve(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) {
+/// Serves one connection to its end. `half_open` is given back after the handshake.
+pub(super) async fn serve(
+    incoming: Incoming,
+    half_open: OwnedSemaphorePermit,
+    shared: Arc<Shared>,
+    closing: CancellationToken,
+) {
     let address = incoming.remote_address();
-    match admit(incoming, shared, closing).await {
+    match admit(incoming, half_open, shared, closing).await {
         Ok(()) => {}
         Err(Ended::Refused(reason)) => tracing::warn!("refused a connection from {address}: {reason}"),
         Err(Ended::Session(reason)) => tracing::info!(%address, reason, "connection ended"),
@@ -154,7 +160,12 @@ fn handshake_failed(error: &quinn::ConnectionError) -> Ended {
     refusal.map_or_else(|| Ended::Session(format!("handshake failed: {error}")), Ended::Refused)
 }
 
-async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationToken) -> Result<(), Ended> {
+async fn admit(
+    incoming: Incoming,
+    half_open: OwnedSemaphorePermit,
+    shared: Arc<Shared>,
+    closing: CancellationToken,
+) -> Result<(), Ended> {
     let handshake = async {
         let connection = incoming.await.map_err(|error| handshake_failed(&error))?;
         let peer = peer(&connection)?;
@@ -166,7 +177,9 @@ async fn admit(incoming: Incoming, shared: Arc<Shared>, closing: CancellationTok
         }
     };
     let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
+    drop(half_open);
     let (connection, peer, hello, send, reader) = joined.map_err(|_| "handshake took too long".to_owned())??;
+    connection.set_receive_window(shared.limits.windows.connection_bytes.into());
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let handle = Handle { connection: connection.clone(), serial: peer.serial.clone(), outbox };
     let (client, id) = (peer.identity.name.clone(), handle.id());
@@ -362,11 +375,13 @@ impl Session {
         let layout = &self.shared.layout;
         let mut spool = self.shared.spool.open(put.bytes).map_err(|error| Fault::Transfer(net::Error::Sink(error)))?;
         let mut check = Check::new(layout);
-        let receiving = net::receive(recv, put.bytes, |block| {
+        let receiving = net::receive(recv, put.bytes, self.shared.limits.upload_pace, |block| {
             check.take(block).map_err(io::Error::other)?;
             spool.write(block)
         });
-        let result = silence(receiving, self.shared.limits.upload_silence, put.bytes).await;
+        let longest = self.shared.limits.upload_longest;
+        let result = tokio::time::timeout(longest, receiving).await;
+        let result = result.unwrap_or(Err(net::Error::TimedOut(longest.as_secs())));
         match (result, check.refusal.take()) {
             (_, Some(reason)) => return Err(Fault::Update(reason)),
             (Err(error @ net::Error::PeerSentTooMuch(_)), None) => return Err(Fault::Update(error.to_string())),
@@ -377,17 +392,6 @@ impl Session {
         self.shared.stages.open(norm).map_err(|refused| Fault::Update(refused.to_string()))?;
         Ok(spool)
     }
-}
-
-/// Bounds a transfer by its size: the slowest pace that is borne is 16 KiB in every period of silence.
-async fn silence<T>(
-    transfer: impl Future<Output = Result<T, net::Error>>,
-    period: Duration,
-    bytes: u64,
-) -> Result<T, net::Error> {
-    let periods = u32::try_from(1 + bytes / (16 * 1024)).unwrap_or(u32::MAX);
-    let longest = period.saturating_mul(periods);
-    tokio::time::timeout(longest, transfer).await.map_err(|_| net::Error::TimedOut(longest.as_secs()))?
 }
 
 async fn answer(send: &mut SendStream, answer: &Answer) -> Result<(), net::Error> {

@@ -42,7 +42,8 @@ pub(super) fn participants(story: &Story) -> String {
     let most = clients.values().map(|client| client.weight).max().unwrap_or(0);
     if clients.len() <= TABLE_MAX {
         let rows: Vec<_> = clients.iter().map(|(id, client)| row(id, client, most)).collect();
-        return section("participation", title, &lead, &table("Every client that was chosen", rows));
+        let content = [table("Every client that was chosen", rows), refusals(story)].concat();
+        return section("participation", title, &lead, &content);
     }
     let mut order: Vec<_> = clients.iter().collect();
     order.sort_by(|a, b| b.1.folded.cmp(&a.1.folded).then(b.1.weight.cmp(&a.1.weight)).then(a.0.cmp(b.0)));
@@ -52,9 +53,24 @@ pub(super) fn participants(story: &Story) -> String {
         histogram(story),
         table(&format!("The {ENDS} clients whose updates counted most often"), top),
         table(&format!("The {ENDS} clients whose updates counted least often"), bottom),
+        refusals(story),
     ]
     .concat();
     section("participation", title, &lead, &content)
+}
+
+/// Why updates were refused; nothing where none was.
+fn refusals(story: &Story) -> String {
+    let kinds = story.refusals.by_frequency();
+    if kinds.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = kinds
+        .iter()
+        .map(|(kind, refused)| vec![markup::text(kind), count(refused.updates), count(refused.clients.len() as u64)])
+        .collect();
+    let table = markup::table(&["reason", "updates", "clients"], &rows);
+    format!("<figure>\n<figcaption>Why updates were refused</figcaption>\n{table}</figure>\n")
 }
 
 fn row(id: &ClientId, client: &Participation, most: u64) -> Vec<String> {

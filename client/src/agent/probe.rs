@@ -1,0 +1,69 @@
+//! One look at a coordinator: the handshake, and what the path bears, without taking part.
+//!
+//! No `Hello` is sent: the coordinator would let go of the connection that this identity may have already.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tributary_certs::Credentials;
+use tributary_common::net::{KEEP_ALIVE, Windows, close_code};
+
+use super::{Error, Failure, Membership, Settings, connect, session};
+
+/// How long one look may wait for the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// The handshake ends here before the coordinator has judged this side's certificate, and the search for the path's size
+/// begins after it: both are over after so many round trips, and not before [`SETTLED`].
+const ROUND_TRIPS: u32 = 10;
+
+/// The shortest time that is left to refusal and search.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// What was found on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Where the coordinator answered.
+    pub address: SocketAddr,
+    /// The round trip.
+    pub round_trip: Duration,
+    /// The largest datagram that the path has carried, in bytes of UDP payload.
+    pub datagram_bytes: u16,
+}
+
+/// Shakes hands with the coordinator at `host:port`, and leaves.
+///
+/// # Errors
+/// Nobody answers, or one side does not want the other.
+pub async fn probe(coordinator: &str, credentials: Credentials) -> Result<Path, Error> {
+    let failed = |failure| match failure {
+        Failure::NotAuthorised(reason) => Error::NotAuthorised(reason),
+        Failure::Lost(reason) => {
+            Error::Unreachable { coordinator: coordinator.to_owned(), seconds: HANDSHAKE.as_secs(), reason }
+        }
+    };
+    let settings = Settings {
+        name: credentials.identity().name.clone(),
+        coordinator: coordinator.to_owned(),
+        device: String::new(),
+        outbox: None,
+        give_up_after: Some(HANDSHAKE),
+        once: true,
+        windows: Windows::default(),
+        keep_alive: KEEP_ALIVE,
+    };
+    let connected = connect(&settings, &Membership::fixed(credentials), Duration::ZERO).await;
+    let (endpoint, connection) = connected.map_err(failed)?;
+    let settled = SETTLED.max(connection.rtt() * ROUND_TRIPS);
+    if let Ok(error) = tokio::time::timeout(settled, connection.closed()).await {
+        return Err(failed(session::failure(&error)));
+    }
+    let found = Path {
+        address: connection.remote_address(),
+        round_trip: connection.rtt(),
+        datagram_bytes: connection.stats().path.current_mtu,
+    };
+    connection.close(close_code::DONE, b"");
+    endpoint.wait_idle().await;
+    Ok(found)
+}
