@@ -44,17 +44,9 @@ fn deployed_processes_and_simulation_commit_the_same_models() {
         ("[run]", "stages = [{ kind = \"clip\", norm = 0.5 }]\n[run]"),
     ]);
     let coordinator = federation.coordinator(&[]);
-    let clients: Vec<_> = (0..4)
-        .map(|index| {
-            let name = format!("client-00{index}");
-            federation.issue(&name, "client");
-            federation.client(&name, &index.to_string(), &coordinator.address)
-        })
-        .collect();
-    federation.issue("judge", "evaluator");
-    let judge = federation.client("judge", "test", &coordinator.address);
+    let members = federation.members(4, &coordinator.address);
     let deployed = models(&coordinator.process.end().ends_well().events());
-    clients.into_iter().chain([judge]).for_each(|member| _ = member.end().ends_well());
+    members.into_iter().for_each(|member| _ = member.end().ends_well());
     assert_eq!(deployed.len(), 4);
     same(&deployed, &simulated(federation.path(), &file, &[]));
 }

@@ -60,6 +60,17 @@ impl Federation {
         self.client_with(name, address, &["--run", "run.toml", "--part", part])
     }
 
+    /// The clients that a simulation of the run file would have, each with its part, and an evaluator with the test rows.
+    pub(crate) fn members(&self, clients: usize, address: &str) -> Vec<Process> {
+        let issue = |(name, role, part): (String, &str, String)| {
+            self.issue(&name, role);
+            self.client(&name, &part, address)
+        };
+        let named = |index: usize| (format!("client-{index:03}"), "client", index.to_string());
+        let judge = ("judge".to_owned(), "evaluator", "test".to_owned());
+        (0..clients).map(named).chain([judge]).map(issue).collect()
+    }
+
     /// A client with these arguments.
     pub(crate) fn client_with(&self, name: &str, address: &str, more: &[&str]) -> Process {
         let mut command = tributary(self.path());

@@ -39,15 +39,8 @@ fn a_coordinator_that_is_terminated_tells_its_clients_and_finds_them_again() {
         ("quorum = 10", "quorum = 2"),
     ]);
     let mut first = federation.coordinator(&[]);
-    let clients: Vec<_> = (0..2)
-        .map(|index| {
-            let name = format!("client-00{index}");
-            federation.issue(&name, "client");
-            federation.client(&name, &index.to_string(), &first.address)
-        })
-        .collect();
-    federation.issue("judge", "evaluator");
-    let judge = federation.client("judge", "test", &first.address);
+    let mut clients = federation.members(2, &first.address);
+    let judge = clients.pop().unwrap();
     let mut events = first.process.events();
     let mut seen = vec![events.until("round")];
     first.process.signal("TERM");
