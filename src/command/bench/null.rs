@@ -1,13 +1,11 @@
 //! A worker that brings an update without training: what is left of a round is the link, the checks and the sum.
 
 use tributary_client::agent::{Prepared, Update, Watch, Worker};
-use tributary_client::plan::Plan;
-use tributary_common::config::Document;
 use tributary_common::id::Round;
 use tributary_common::message::{Ready, Results};
 use tributary_common::parameters::Parameters;
 
-use crate::command::load::update;
+use crate::command::load::{layout, update};
 
 /// Sends the same update in every round.
 pub(super) struct Null {
@@ -22,8 +20,7 @@ impl Null {
 
 impl Worker for Null {
     fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
-        let document = Document::parse("plan", plan).map_err(|error| error.to_string())?;
-        let layout = Plan::parse(&document).map_err(|error| error.to_string())?.model.layout;
+        let layout = layout(plan)?;
         self.update = Some(update(&layout, 1));
         Ok(Prepared { ready: Ready { examples: 1, holdout: 0 }, layout })
     }

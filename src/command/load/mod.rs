@@ -25,7 +25,7 @@ use crate::arguments;
 use crate::exit::{self, Failure, INVALID, RUN_FAILED};
 use crate::output::{Format, Output};
 use synthetic::Synthetic;
-pub(super) use synthetic::update;
+pub(super) use synthetic::{layout, update};
 use tally::Tally;
 
 /// The certificates of the clients are valid for a day.

@@ -48,6 +48,12 @@ impl Synthetic {
     }
 }
 
+/// The layout of the models that a plan is about.
+pub(in crate::command) fn layout(plan: &str) -> Result<Arc<Layout>, String> {
+    let document = Document::parse("plan", plan).map_err(|error| error.to_string())?;
+    Ok(Plan::parse(&document).map_err(|error| error.to_string())?.model.layout)
+}
+
 /// Values between ±0.005, none of them denormal, which would be slow to add.
 pub(in crate::command) fn update(layout: &Arc<Layout>, seed: u64) -> Parameters {
     let mut buffer = AlignedBuffer::zeroed(layout.bytes());
@@ -68,8 +74,7 @@ pub(in crate::command) fn update(layout: &Arc<Layout>, seed: u64) -> Parameters 
 
 impl Worker for Synthetic {
     fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
-        let document = Document::parse("plan", plan).map_err(|error| error.to_string())?;
-        let layout = Plan::parse(&document).map_err(|error| error.to_string())?.model.layout;
+        let layout = layout(plan)?;
         self.layout = Some(Arc::clone(&layout));
         Ok(Prepared { ready: Ready { examples: 1, holdout: 0 }, layout })
     }
