@@ -6,13 +6,17 @@
 mod collected;
 mod combine;
 mod gathered;
+mod kept;
 mod mean;
 mod median;
+mod summed;
 
-pub use collected::{Aggregate, Collected, Error};
+pub use collected::{Aggregate, Collected, Coordinates, Error};
 pub use combine::Combine;
-pub use gathered::{Combined, Gathered, Kept};
+pub use gathered::{Combined, Gathered};
+pub use kept::Kept;
 pub use mean::Weights;
+pub use summed::Summed;
 
 use std::sync::Arc;
 
