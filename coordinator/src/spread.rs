@@ -8,7 +8,7 @@ use std::thread;
 const ALONE_BYTES: usize = 1 << 20;
 
 /// More threads than this wait for memory, not for each other.
-const THREADS_MAX: usize = 8;
+pub(crate) const THREADS_MAX: usize = 8;
 
 /// How many threads may work on a model at once. No bit of a result depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
