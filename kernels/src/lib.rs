@@ -20,10 +20,10 @@ mod avx512;
 pub mod conv2d;
 #[cfg(feature = "train")]
 pub mod cross_entropy;
-#[cfg(all(feature = "train", target_arch = "x86_64"))]
-mod dots;
 #[cfg(feature = "train")]
 pub mod divide;
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
+mod dots;
 #[cfg(feature = "train")]
 pub mod dropout;
 #[cfg(feature = "train")]
