@@ -1,6 +1,7 @@
 //! CPU kernels: what the rest of the workspace does not want to write with vectors and cache sizes in mind.
 //!
-//! * [`fold`]: adding updates to the exact integer sum. Always here, without any dependency.
+//! * [`fold`]: adding updates to the exact integer sum. Always here, without any dependency, as is [`widest`]: a loop over
+//!   plain slices, run with the widest vectors of the processor.
 //! * The feature `train`: forward and backward passes over plain row-major slices, generic over f32 and f64.
 //!   [`linear`], [`conv2d`], [`max_pool2d`], [`avg_pool2d`], [`relu`] and [`dropout`] are layers,
 //!   [`cross_entropy`] and [`mse`] losses, [`sgd`] the update; [`matmul`] is what most of them stand on.
@@ -41,7 +42,7 @@ pub mod real;
 pub mod relu;
 #[cfg(feature = "train")]
 pub mod sgd;
-mod widest;
+pub mod widest;
 #[cfg(feature = "train")]
 pub mod window;
 #[cfg(feature = "train")]
