@@ -26,8 +26,7 @@ impl Check {
     /// Takes the next block; blocks are multiples of every type's size.
     pub(super) fn take(&mut self, block: &[u8]) -> Result<(), String> {
         self.hasher.update(block);
-        // Models have one type.
-        let Some(dtype) = self.layout.tensors().first().map(|tensor| tensor.dtype) else { return Ok(()) };
+        let dtype = self.layout.dtype();
         if let Err(error) = sum::check_bytes(self.at, dtype, block) {
             let reason = self.name(&error);
             self.refusal = Some(reason.clone());
