@@ -4,8 +4,8 @@
 //!   plain slices, run with the widest vectors of the processor.
 //! * The feature `train`: forward and backward passes over plain row-major slices, generic over f32 and f64.
 //!   [`linear`], [`conv2d`], [`embedding`], [`max_pool2d`], [`avg_pool2d`], [`group_norm`], [`layer_norm`], [`rms_norm`],
-//!   [`relu`] and [`dropout`] are layers, [`cross_entropy`] and [`mse`] losses, [`sgd`] the update; [`matmul`] is what
-//!   most of them stand on.
+//!   [`relu`] and [`dropout`] are layers, [`cross_entropy`] and [`mse`] losses, [`sgd`] the update, [`divide`] prepares
+//!   images; [`matmul`] is what most of them stand on.
 //! * The feature `candle`: [`op`], the same as differentiable candle operators.
 //!
 //! No kernel starts a thread, draws a random number or reads a clock; callers own all three. No kernel allocates
@@ -20,6 +20,8 @@ mod avx512;
 pub mod conv2d;
 #[cfg(feature = "train")]
 pub mod cross_entropy;
+#[cfg(feature = "train")]
+pub mod divide;
 #[cfg(all(feature = "train", target_arch = "x86_64"))]
 mod dots;
 #[cfg(feature = "train")]
