@@ -171,10 +171,11 @@ pub enum Request {
     Get {
         /// The model's digest.
         digest: Digest,
-        /// Where to start.
+        /// What is here already, in bytes: the answer begins behind it.
         from: u64,
     },
-    /// Announces an update. Answered by [`Answer::Permit`]; no byte comes before it.
+    /// Announces an update. Answered by [`Answer::Permit`]; no byte comes before it. When all bytes are here, the
+    /// coordinator ends the stream, or says [`Answer::Again`] before it does.
     Put(Box<Put>),
     /// The result of an evaluation; nothing follows. Answered by [`Answer::Permit`].
     Report {
@@ -279,6 +280,9 @@ pub enum Answer {
     },
     /// The new certificate.
     Certificate(Certificate),
+    /// Follows a permit that was not for the first byte, once all bytes came: together they are not what was announced. The
+    /// coordinator has forgotten what it held; the client announces its update again.
+    Again,
 }
 
 /// A message that has a place in the tables of tags below.

@@ -15,8 +15,8 @@ use super::Error;
 /// Keep-alive packets are sent after this much silence, unless a client says otherwise.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// A connection ends after this much silence.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection ends after this much silence, unless a client says otherwise.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Streams that a peer may have open at once: one for control, the others for tensors.
 const STREAMS_MAX: u32 = 8;

@@ -21,6 +21,7 @@ use tributary_common::time::Time;
 use super::fold::{self, Order};
 use super::limits::Limits;
 use super::models::Models;
+use super::partials::Partials;
 use super::revocation::Revoked;
 use super::session::{Admission, ConnectionId, Handle, Input, REVOKED};
 use super::spool::Spool;
@@ -58,6 +59,9 @@ pub(super) struct Driver {
     recorder: Recorder,
     store: Arc<dyn Store>,
     models: Models,
+    partials: Arc<Partials>,
+    /// The ticket whose updates come in, as the partials know it.
+    open: Option<Ticket>,
     model: Parameters,
     welcome: Welcome,
     strategy: Strategy,
@@ -106,6 +110,7 @@ impl Driver {
     pub(super) fn start(
         mut run: Run,
         models: Models,
+        partials: Arc<Partials>,
         inputs: mpsc::Receiver<Input>,
         revoked: Revoked,
         limits: Limits,
@@ -138,11 +143,14 @@ impl Driver {
         let clients = run.strategy.rounds.wait_for;
         let first = recorder.run(run.id, &run.strategy, run.config, run.model.digest(), clients, "coordinator");
         let welcome = Welcome { run: run.id, plan: run.plan, version, done: None };
+        let open = machine.open_ticket();
         let mut driver = Self {
             machine,
             recorder,
             store: run.store,
             models,
+            partials,
+            open,
             model: run.model,
             welcome,
             strategy: run.strategy,
@@ -173,6 +181,7 @@ impl Driver {
         if !rows.is_empty() {
             driver.events.push_back(Event::Wake);
         }
+        driver.partials.keep_only(driver.open);
         Ok(driver)
     }
 
@@ -240,6 +249,12 @@ impl Driver {
             for effect in effects {
                 self.perform(effect).await?;
             }
+        }
+        let open = self.machine.open_ticket();
+        // What is suspended goes on in the next process.
+        if open != self.open && self.ended.is_none() {
+            self.open = open;
+            self.partials.keep_only(open);
         }
         Ok(())
     }
