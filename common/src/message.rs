@@ -107,6 +107,9 @@ pub enum ToClient {
         ticket: Ticket,
         /// The update's digest.
         digest: Digest,
+        /// What proves it: a keyed digest over run, work, client and update, under a key of the coordinator's. The same
+        /// update gets the same receipt however often it is asked for.
+        receipt: Digest,
     },
     /// The update does not count.
     Verdict {
@@ -119,6 +122,13 @@ pub enum ToClient {
     Done(Done),
     /// The coordinator stops for a while: what was accepted stays accepted; come back.
     Suspended,
+    /// The update does not count, because another one of this client was accepted for the same work.
+    Conflict {
+        /// The offer's.
+        ticket: Ticket,
+        /// The digest of the update that counts.
+        counted: Digest,
+    },
 }
 
 /// Where the run stands.
@@ -245,8 +255,6 @@ pub struct Put {
     pub bytes: u64,
     /// The integer weight: the number of examples trained on.
     pub weight: u64,
-    /// What was measured while training.
-    pub metrics: Option<Metrics>,
 }
 
 /// What an evaluation measured, each present where it was asked for.

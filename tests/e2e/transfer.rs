@@ -46,7 +46,7 @@ impl Worker for Still {
     fn train(&mut self, _: Round, model: &Parameters, _: &mut dyn Watch) -> Result<Update, String> {
         let bytes: Vec<u8> = (0..model.layout().count()).flat_map(|i| (i as f32 * 1e-9).to_le_bytes()).collect();
         let update = Parameters::new(Arc::clone(model.layout()), bytes.into()).map_err(|error| error.to_string())?;
-        Ok(Update { update, weight: 1, metrics: None })
+        Ok(Update { update, weight: 1 })
     }
 
     fn evaluate(&mut self, _: &Parameters, _: &mut dyn Watch) -> Result<Results, String> {

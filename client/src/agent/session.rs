@@ -316,7 +316,7 @@ impl Session {
         let Restored { offer, header, update } = restored;
         let ticket = offer.ticket;
         let mut none = Vec::new();
-        self.machine.step(Event::Restored(offer), &mut none);
+        self.machine.step(Event::Restored { offer, digest: header.digest }, &mut none);
         if self.machine.holding() == Some(ticket) {
             self.holding.insert(ticket, Holding::Update { header: Box::new(header), update });
         }
@@ -339,9 +339,19 @@ impl Session {
                 tell(Status::Dropped { ticket, reason });
                 Event::Cancelled { ticket }
             }
-            ToClient::Receipt { ticket, digest } => {
-                tell(Status::Acknowledged { ticket, digest });
+            ToClient::Receipt { ticket, digest, receipt } => {
+                match self.holding.get(&ticket) {
+                    Some(Holding::Update { header, .. }) if header.digest != digest => {
+                        tracing::warn!(%ticket, %digest, "a receipt came for an update that is not held here");
+                    }
+                    _ => tell(Status::Acknowledged { ticket, digest, receipt }),
+                }
                 Event::Received { ticket, digest }
+            }
+            ToClient::Conflict { ticket, counted } => {
+                let reason = format!("another update of this client counts already: {}", counted.short());
+                tell(Status::Dropped { ticket, reason });
+                Event::Refused { ticket }
             }
             ToClient::Verdict { ticket, reason } => {
                 tell(Status::Dropped { ticket, reason });
@@ -385,16 +395,17 @@ impl Session {
                     self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
                     return Ok(());
                 };
-                let held = Holding::Update { header: Box::new(update.header(offer)), update: update.update };
-                self.holding.insert(ticket, held);
-                Event::Finished { ticket }
+                let header = Box::new(update.header(offer));
+                let digest = Some(header.digest);
+                self.holding.insert(ticket, Holding::Update { header, update: update.update });
+                Event::Finished { ticket, digest }
             }
             Outcome::Measured { ticket, results: Ok(results) } => {
                 if !self.holding.contains_key(&ticket) {
                     return Ok(());
                 }
                 self.holding.insert(ticket, Holding::Results(results));
-                Event::Finished { ticket }
+                Event::Finished { ticket, digest: None }
             }
             Outcome::Trained { ticket, update: Err(reason) } | Outcome::Measured { ticket, results: Err(reason) } => {
                 Event::Failed { ticket, reason }

@@ -15,6 +15,8 @@ pub enum Status {
         ticket: Ticket,
         /// The update's digest.
         digest: Digest,
+        /// What proves it to whoever has the run's folder (`tributary inspect RUN --receipt`).
+        receipt: Digest,
     },
     /// Work ended without a result that counts.
     Dropped {

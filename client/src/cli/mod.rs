@@ -405,7 +405,9 @@ fn failure(error: agent::Error) -> Failure {
 /// One line about what happened, if it is worth one.
 fn describe(status: Status) -> Option<String> {
     Some(match status {
-        Status::Acknowledged { ticket, digest } => format!("{ticket}: update {} counts", digest.short()),
+        Status::Acknowledged { ticket, digest, receipt } => {
+            format!("{ticket}: update {} counts, receipt {receipt}", digest.short())
+        }
         Status::Dropped { ticket, reason } => format!("{ticket}: dropped: {reason}"),
         Status::Finished(done) => {
             format!("the run is over ({}), version {}, model {}", done.reason, done.version, done.model)

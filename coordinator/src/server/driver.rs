@@ -2,6 +2,7 @@
 //! peer.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tributary_certs::Serial;
 use tributary_common::Digest;
 use tributary_common::event::Event as Line;
-use tributary_common::id::{ClientId, Slot as SlotId, Ticket, Version};
+use tributary_common::id::{ClientId, RunId, Slot as SlotId, Ticket, Version};
 use tributary_common::identity::Role;
 use tributary_common::message::{Done, Offer, Put, Results, ToClient, ToCoordinator, Welcome, short_text};
 use tributary_common::net::close_code;
@@ -28,6 +29,7 @@ use super::spool::Spool;
 use super::writer::{self, Safe};
 use super::{Error, Run};
 use crate::Strategy;
+use crate::receipt::Receipts;
 use crate::record::{Recorder, reason_word};
 use crate::round::{Effect, Event, Machine, Phase, Reason, Recorded, Report, Roster, Row, Standing};
 use crate::store::journal::Brings;
@@ -63,6 +65,7 @@ pub(super) struct Driver {
     /// The ticket whose updates come in, as the partials know it.
     open: Option<Ticket>,
     model: Parameters,
+    receipts: Receipts,
     welcome: Welcome,
     strategy: Strategy,
     limits: Limits,
@@ -105,6 +108,17 @@ async fn safe(journal: &mut Option<writer::Thread>) -> Safe {
     }
 }
 
+/// What gives the receipts of `run`, under its key where it has a folder.
+fn receipts(run: RunId, folder: Option<PathBuf>) -> Result<Receipts, Error> {
+    let fresh = tributary_certs::random_key()?;
+    match folder {
+        Some(path) => {
+            Receipts::kept_in(&path, run, fresh).map_err(|source| crate::store::Error::Io { path, source }.into())
+        }
+        None => Ok(Receipts::new(run, fresh)),
+    }
+}
+
 impl Driver {
     /// A driver with what its machine wants done first.
     pub(super) fn start(
@@ -144,6 +158,7 @@ impl Driver {
         let first = recorder.run(run.id, &run.strategy, run.config, run.model.digest(), clients, "coordinator");
         let welcome = Welcome { run: run.id, plan: run.plan, version, done: None };
         let open = machine.open_ticket();
+        let receipts = receipts(run.id, run.store.folder())?;
         let mut driver = Self {
             machine,
             recorder,
@@ -152,6 +167,7 @@ impl Driver {
             partials,
             open,
             model: run.model,
+            receipts,
             welcome,
             strategy: run.strategy,
             limits,
@@ -359,8 +375,11 @@ impl Driver {
         let no = |reason: String| Admission::No(reason);
         match self.machine.standing(client, put.ticket) {
             Standing::Counted(digest) | Standing::Staged(digest) if digest == put.digest => return Admission::Known,
-            // Another update for the same work: the machine refuses it by its digest, the bytes need not come.
-            Standing::Counted(_) | Standing::Staged(_) => return no("another update was accepted already".to_owned()),
+            // Another update for the same work: the bytes need not come.
+            Standing::Counted(counted) | Standing::Staged(counted) => {
+                self.say(client, ToClient::Conflict { ticket: put.ticket, counted });
+                return no("another update was accepted already".to_owned());
+            }
             Standing::Closed(why) => return no(why),
             Standing::Open => {}
         }
@@ -445,11 +464,16 @@ impl Driver {
                 self.order(Order::Commit { version }).await?;
             }
             Effect::Discard { client, ticket, reason } => {
+                let standing = self.machine.standing(&client, ticket);
                 // What is discarded may be a second update while the first one waits for its row.
-                if !matches!(self.machine.standing(&client, ticket), Standing::Staged(_)) {
+                if !matches!(standing, Standing::Staged(_)) {
                     self.staged.remove(&(ticket, client.clone()));
                 }
-                self.say(&client, ToClient::Verdict { ticket, reason });
+                let message = match standing {
+                    Standing::Counted(counted) | Standing::Staged(counted) => ToClient::Conflict { ticket, counted },
+                    Standing::Closed(_) | Standing::Open => ToClient::Verdict { ticket, reason },
+                };
+                self.say(&client, message);
             }
             Effect::Drop { ticket } => {
                 self.staged.retain(|(staged, _), _| *staged != ticket);
@@ -463,7 +487,10 @@ impl Driver {
             }
             Effect::Offer { client, ticket, slot, version, left } => self.offer(&client, ticket, slot, version, left),
             Effect::Publish(report) => self.report(report).await?,
-            Effect::Receipt { client, ticket, digest } => self.say(&client, ToClient::Receipt { ticket, digest }),
+            Effect::Receipt { client, ticket, digest } => {
+                let receipt = self.receipts.of(&client, ticket, digest);
+                self.say(&client, ToClient::Receipt { ticket, digest, receipt });
+            }
             Effect::Stop { reason } => self.ended = Some(reason),
         }
         Ok(())
