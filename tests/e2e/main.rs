@@ -16,6 +16,7 @@ mod golden;
 mod hostile;
 mod journal;
 mod kill;
+mod layers;
 mod limits;
 mod load;
 mod membership;

@@ -31,6 +31,8 @@ impl Features {
     fn first_no_index(&self, below: usize) -> Option<usize> {
         match self {
             Self::Bytes(values) => values.iter().position(|&value| usize::from(value) >= below),
+            // Real numbers around a centre.
+            Self::Clouds(clouds) => (clouds.len() > 0).then_some(0),
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "an embedding has at most 2^24 rows, exact in single precision"
