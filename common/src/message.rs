@@ -121,7 +121,10 @@ pub enum ToClient {
     /// The run is over; the final model can still be fetched.
     Done(Done),
     /// The coordinator stops for a while: what was accepted stays accepted; come back.
-    Suspended,
+    Suspended {
+        /// Over how long clients spread their return, in milliseconds.
+        return_ms: u32,
+    },
     /// The update does not count, because another one of this client was accepted for the same work.
     Conflict {
         /// The offer's.
@@ -142,6 +145,9 @@ pub struct Welcome {
     pub version: Version,
     /// Set once the run is over.
     pub done: Option<Done>,
+    /// Over how long clients spread their return when the coordinator is gone, in milliseconds: as long as it takes to
+    /// shake hands with all that were here when this was said.
+    pub return_ms: u32,
 }
 
 /// A piece of work.
@@ -356,7 +362,7 @@ mod tests {
 
     #[test]
     fn messages_of_the_wrong_family_and_garbage_are_refused() {
-        let frame = ToClient::Suspended.to_frame().unwrap();
+        let frame = ToClient::Suspended { return_ms: 250 }.to_frame().unwrap();
         assert!(ToCoordinator::of_frame(&frame).is_err());
         for len in 0..40 {
             let garbage = Frame { tag: 3, body: vec![0xfe; len] };

@@ -1,6 +1,6 @@
 //! What an agent tells the person who started it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tributary_common::Digest;
 use tributary_common::id::Ticket;
@@ -55,6 +55,8 @@ pub enum Status {
     Retrying {
         /// Why.
         reason: String,
+        /// How long the first try waits.
+        wait: Duration,
     },
     /// The coordinator has stopped for a while.
     Suspended,

@@ -416,7 +416,7 @@ fn describe(status: Status) -> Option<String> {
         Status::NotRenewed { reason } => format!("the certificate was not renewed ({reason}); trying again"),
         Status::Progress { .. } => return None,
         Status::Renewed { .. } => "the certificate was renewed".to_owned(),
-        Status::Retrying { reason } => format!("no connection ({reason}); trying again"),
+        Status::Retrying { reason, .. } => format!("no connection ({reason}); trying again"),
         Status::Suspended => "the coordinator stopped for a while; coming back".to_owned(),
         Status::Unfit { reason } => format!("cannot take part: {reason}"),
         Status::Working { ticket, bytes: size } => format!("{ticket}: got the model of {size} bytes"),

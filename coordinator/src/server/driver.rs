@@ -23,6 +23,7 @@ use super::fold::{self, Order};
 use super::limits::Limits;
 use super::models::Models;
 use super::partials::Partials;
+use super::returning::Returning;
 use super::revocation::Revoked;
 use super::session::{Admission, ConnectionId, Handle, Input, REVOKED};
 use super::spool::Spool;
@@ -75,6 +76,7 @@ pub(super) struct Driver {
     /// None: rows are safe as soon as they are there.
     journal: Option<writer::Thread>,
     members: BTreeMap<ClientId, Member>,
+    returning: Returning,
     /// Updates that are here but not in the sum.
     staged: BTreeMap<(Ticket, ClientId), Spool>,
     /// Digest of the server optimiser's state after the version that is being committed.
@@ -156,7 +158,7 @@ impl Driver {
         told.into_iter().for_each(|line| recorder.recall(line));
         let clients = run.strategy.rounds.wait_for;
         let first = recorder.run(run.id, &run.strategy, run.config, run.model.digest(), clients, "coordinator");
-        let welcome = Welcome { run: run.id, plan: run.plan, version, done: None };
+        let welcome = Welcome { run: run.id, plan: run.plan, version, done: None, return_ms: 0 };
         let open = machine.open_ticket();
         let receipts = receipts(run.id, run.store.folder())?;
         let mut driver = Self {
@@ -176,6 +178,7 @@ impl Driver {
             fold,
             journal,
             members: BTreeMap::new(),
+            returning: Returning::new(),
             staged: updates.into_iter().map(|kept| ((kept.ticket, kept.client.clone()), kept.into())).collect(),
             optimizer,
             effects,
@@ -293,14 +296,15 @@ impl Driver {
             Input::Hello { handle, .. } if self.is_revoked(&handle.serial) => {
                 handle.close(close_code::NOT_ALLOWED, REVOKED);
             }
-            Input::Hello { identity, hello, handle } => {
+            Input::Hello { identity, hello, handle, under_way } => {
+                self.returning.came(clock().duration_since(self.began), under_way);
                 let member = Member {
                     role: identity.role,
                     holding: hello.holding.filter(|held| held.run == self.welcome.run).map(|held| held.ticket),
                     is_ready: false,
                     handle,
                 };
-                member.handle.say(ToClient::Welcome(self.welcome.clone()));
+                member.handle.say(ToClient::Welcome(Welcome { return_ms: self.return_ms(), ..self.welcome.clone() }));
                 if let Some(old) = self.members.insert(identity.name.clone(), member) {
                     old.handle.close(close_code::REPLACED, "a newer connection of the same identity");
                 }
@@ -318,6 +322,13 @@ impl Driver {
             }
             Input::Staged { client, put, spool, .. } => self.staged(client, &put, spool),
         }
+    }
+
+    /// Over how long clients should spread their return, were this process to end now. Those whom the run waits for are
+    /// counted before they are here: who comes first is told the same.
+    fn return_ms(&self) -> u32 {
+        let clients = self.members.len().max(self.strategy.rounds.wait_for);
+        u32::try_from(self.returning.window(clients).as_millis()).unwrap_or(u32::MAX)
     }
 
     fn is_revoked(&self, serial: &Serial) -> bool {
@@ -576,8 +587,9 @@ impl Driver {
         let line = self.recorder.done(&reason, self.now().seconds(), digest, self.model.norm(), path);
         self.publish(&line)?;
         if reason == Reason::Suspended {
+            let return_ms = self.return_ms();
             for member in self.members.values() {
-                member.handle.say(ToClient::Suspended);
+                member.handle.say(ToClient::Suspended { return_ms });
             }
         } else {
             self.serve_the_end(&reason, digest, stop).await;
