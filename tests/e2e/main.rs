@@ -25,6 +25,7 @@ mod process;
 mod proxy;
 mod published;
 mod reach;
+mod restart;
 mod stop;
 mod transfer;
 mod unfit;

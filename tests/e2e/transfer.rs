@@ -32,7 +32,13 @@ const OVERHEAD_PERCENT: u64 = 8;
 const CONNECTION_BYTES: u64 = 48 * 1024;
 
 /// A worker that trains at once: its update is as large as any.
-struct Still(Option<Arc<Layout>>);
+pub(crate) struct Still(Option<Arc<Layout>>);
+
+impl Still {
+    pub(crate) const fn new() -> Self {
+        Self(None)
+    }
+}
 
 impl Worker for Still {
     fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
@@ -46,7 +52,7 @@ impl Worker for Still {
     fn train(&mut self, _: Round, model: &Parameters, _: &mut dyn Watch) -> Result<Update, String> {
         let bytes: Vec<u8> = (0..model.layout().count()).flat_map(|i| (i as f32 * 1e-9).to_le_bytes()).collect();
         let update = Parameters::new(Arc::clone(model.layout()), bytes.into()).map_err(|error| error.to_string())?;
-        Ok(Update { update, weight: 1, metrics: None })
+        Ok(Update { update, weight: 1 })
     }
 
     fn evaluate(&mut self, _: &Parameters, _: &mut dyn Watch) -> Result<Results, String> {
@@ -112,7 +118,7 @@ impl Setting {
         let mut n_joined = 0;
         let tell = |status| n_joined += u64::from(matches!(status, Status::Joined { .. }));
         let stop = CancellationToken::new();
-        agent::run(settings, Membership::fixed(self.credentials("a")), Still(None), stop, tell).await.unwrap();
+        agent::run(settings, Membership::fixed(self.credentials("a")), Still::new(), stop, tell).await.unwrap();
         n_joined
     }
 }
@@ -126,7 +132,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[expect(clippy::print_stdout, reason = "shown when the test fails: the seed that replays it, and what was measured")]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     println!("{text}");
 }
 

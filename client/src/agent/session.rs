@@ -54,6 +54,11 @@ fn refusal(error: &ConnectionError) -> Option<String> {
     }
 }
 
+/// Whether the coordinator closed every connection.
+fn is_end(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::ApplicationClosed(close) if close.error_code == net::close_code::DONE)
+}
+
 /// What a piece of work has brought so far.
 enum Holding {
     Model(Offer),
@@ -77,6 +82,10 @@ pub(super) struct Session {
     plan: Option<String>,
     prepared: Option<Result<Prepared, String>>,
     joined: bool,
+    /// Over how long the coordinator wants its clients to come back, were it gone; what it said last.
+    named: Duration,
+    /// That, if the last connection ended because the coordinator did.
+    window: Duration,
     /// The run that the machine's work is of.
     run: Option<RunId>,
     outbox: Option<Outbox>,
@@ -97,6 +106,8 @@ impl Session {
             plan: None,
             prepared: None,
             joined: false,
+            named: Duration::ZERO,
+            window: Duration::ZERO,
             run: None,
             outbox,
             models,
@@ -133,6 +144,11 @@ impl Session {
         }
     }
 
+    /// Over how long this client and the coordinator's others come back, if they have all lost it.
+    pub(super) const fn window(&self) -> Duration {
+        self.window
+    }
+
     /// Whether the last connection got as far as `Welcome`.
     pub(super) const fn has_joined(&self) -> bool {
         self.joined
@@ -153,6 +169,7 @@ impl Session {
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Ended {
         self.joined = false;
+        self.window = Duration::ZERO;
         let result = self.talk(settings, membership, connection, stop, tell).await;
         let mut none = Vec::new();
         self.machine.step(Event::Disconnected, &mut none);
@@ -160,10 +177,16 @@ impl Session {
             Ok(ended) => ended,
             // The close reason says more than the stream that broke because of it.
             Err(error) => match connection.close_reason() {
-                Some(reason) => match failure(&reason) {
-                    Failure::NotAuthorised(reason) => Ended::NotAuthorised(reason),
-                    Failure::Lost(reason) => Ended::Lost(reason),
-                },
+                Some(reason) => {
+                    // Not this client alone: the coordinator ended, or another process of it knows nobody.
+                    if matches!(reason, ConnectionError::Reset) || is_end(&reason) {
+                        self.window = self.named;
+                    }
+                    match failure(&reason) {
+                        Failure::NotAuthorised(reason) => Ended::NotAuthorised(reason),
+                        Failure::Lost(reason) => Ended::Lost(reason),
+                    }
+                }
                 None => Ended::Lost(error.to_string()),
             },
         };
@@ -226,6 +249,7 @@ impl Session {
             None => return Err(net::Error::StreamEnded),
         };
         self.joined = true;
+        self.named = Duration::from_millis(welcome.return_ms.into());
         self.enter(welcome.run);
         if let Some(done) = welcome.done {
             self.forget_kept(claimed);
@@ -316,7 +340,7 @@ impl Session {
         let Restored { offer, header, update } = restored;
         let ticket = offer.ticket;
         let mut none = Vec::new();
-        self.machine.step(Event::Restored(offer), &mut none);
+        self.machine.step(Event::Restored { offer, digest: header.digest }, &mut none);
         if self.machine.holding() == Some(ticket) {
             self.holding.insert(ticket, Holding::Update { header: Box::new(header), update });
         }
@@ -339,9 +363,19 @@ impl Session {
                 tell(Status::Dropped { ticket, reason });
                 Event::Cancelled { ticket }
             }
-            ToClient::Receipt { ticket, digest } => {
-                tell(Status::Acknowledged { ticket, digest });
+            ToClient::Receipt { ticket, digest, receipt } => {
+                match self.holding.get(&ticket) {
+                    Some(Holding::Update { header, .. }) if header.digest != digest => {
+                        tracing::warn!(%ticket, %digest, "a receipt came for an update that is not held here");
+                    }
+                    _ => tell(Status::Acknowledged { ticket, digest, receipt }),
+                }
                 Event::Received { ticket, digest }
+            }
+            ToClient::Conflict { ticket, counted } => {
+                let reason = format!("another update of this client counts already: {}", counted.short());
+                tell(Status::Dropped { ticket, reason });
+                Event::Refused { ticket }
             }
             ToClient::Verdict { ticket, reason } => {
                 tell(Status::Dropped { ticket, reason });
@@ -352,7 +386,9 @@ impl Session {
                 tell(Status::Finished(done.clone()));
                 return Ok(Some(Ended::Done(done)));
             }
-            ToClient::Suspended => {
+            ToClient::Suspended { return_ms } => {
+                self.named = Duration::from_millis(return_ms.into());
+                self.window = self.named;
                 tell(Status::Suspended);
                 return Ok(Some(Ended::Lost("the coordinator stopped for a while".to_owned())));
             }
@@ -385,16 +421,17 @@ impl Session {
                     self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
                     return Ok(());
                 };
-                let held = Holding::Update { header: Box::new(update.header(offer)), update: update.update };
-                self.holding.insert(ticket, held);
-                Event::Finished { ticket }
+                let header = Box::new(update.header(offer));
+                let digest = Some(header.digest);
+                self.holding.insert(ticket, Holding::Update { header, update: update.update });
+                Event::Finished { ticket, digest }
             }
             Outcome::Measured { ticket, results: Ok(results) } => {
                 if !self.holding.contains_key(&ticket) {
                     return Ok(());
                 }
                 self.holding.insert(ticket, Holding::Results(results));
-                Event::Finished { ticket }
+                Event::Finished { ticket, digest: None }
             }
             Outcome::Trained { ticket, update: Err(reason) } | Outcome::Measured { ticket, results: Err(reason) } => {
                 Event::Failed { ticket, reason }

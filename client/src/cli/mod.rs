@@ -405,7 +405,9 @@ fn failure(error: agent::Error) -> Failure {
 /// One line about what happened, if it is worth one.
 fn describe(status: Status) -> Option<String> {
     Some(match status {
-        Status::Acknowledged { ticket, digest } => format!("{ticket}: update {} counts", digest.short()),
+        Status::Acknowledged { ticket, digest, receipt } => {
+            format!("{ticket}: update {} counts, receipt {receipt}", digest.short())
+        }
         Status::Dropped { ticket, reason } => format!("{ticket}: dropped: {reason}"),
         Status::Finished(done) => {
             format!("the run is over ({}), version {}, model {}", done.reason, done.version, done.model)
@@ -414,7 +416,7 @@ fn describe(status: Status) -> Option<String> {
         Status::NotRenewed { reason } => format!("the certificate was not renewed ({reason}); trying again"),
         Status::Progress { .. } => return None,
         Status::Renewed { .. } => "the certificate was renewed".to_owned(),
-        Status::Retrying { reason } => format!("no connection ({reason}); trying again"),
+        Status::Retrying { reason, .. } => format!("no connection ({reason}); trying again"),
         Status::Suspended => "the coordinator stopped for a while; coming back".to_owned(),
         Status::Unfit { reason } => format!("cannot take part: {reason}"),
         Status::Working { ticket, bytes: size } => format!("{ticket}: got the model of {size} bytes"),

@@ -9,6 +9,7 @@ mod limits;
 mod models;
 mod partials;
 mod registrar;
+mod returning;
 mod revocation;
 mod role;
 mod session;

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use tributary_common::parameters::Dtype;
 
-    /// Larger than what may stay in memory.
+    /// Not a multiple of a page, and more than one.
     const BYTES: usize = 400_000;
 
     fn layout() -> Arc<Layout> {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn partials(limits: Limits) -> Partials {
-        Partials::new(Spools::new(Some(std::env::temp_dir()), 1 << 20), layout(), limits)
+        Partials::new(Spools::new(None, 0), layout(), limits)
     }
 
     #[expect(clippy::disallowed_methods, reason = "an age needs a beginning")]

@@ -36,15 +36,51 @@ pub(super) type ConnectionId = u64;
 
 /// What sessions tell the driver.
 pub(super) enum Input {
-    Admit { client: ClientId, put: Box<Put>, answer: oneshot::Sender<Admission> },
-    Fetched { bytes: u64 },
-    Gone { client: ClientId, connection: ConnectionId },
-    Hello { identity: Identity, hello: Hello, handle: Handle },
-    Notice { client: Option<ClientId>, text: String },
-    Refused { client: ClientId, ticket: Ticket, reason: String },
-    Report { client: ClientId, serial: Serial, ticket: Ticket, results: Box<Results> },
-    Said { client: ClientId, connection: ConnectionId, message: ToCoordinator },
-    Staged { client: ClientId, serial: Serial, put: Box<Put>, spool: Spool },
+    Admit {
+        client: ClientId,
+        put: Box<Put>,
+        answer: oneshot::Sender<Admission>,
+    },
+    Fetched {
+        bytes: u64,
+    },
+    Gone {
+        client: ClientId,
+        connection: ConnectionId,
+    },
+    /// Beside it, how many handshakes were under way when it came.
+    Hello {
+        identity: Identity,
+        hello: Hello,
+        handle: Handle,
+        under_way: usize,
+    },
+    Notice {
+        client: Option<ClientId>,
+        text: String,
+    },
+    Refused {
+        client: ClientId,
+        ticket: Ticket,
+        reason: String,
+    },
+    Report {
+        client: ClientId,
+        serial: Serial,
+        ticket: Ticket,
+        results: Box<Results>,
+    },
+    Said {
+        client: ClientId,
+        connection: ConnectionId,
+        message: ToCoordinator,
+    },
+    Staged {
+        client: ClientId,
+        serial: Serial,
+        put: Box<Put>,
+        spool: Spool,
+    },
 }
 
 /// Whether an update may come.
@@ -175,13 +211,14 @@ async fn admit(
         }
     };
     let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
+    let under_way = shared.limits.half_open.saturating_sub(half_open.semaphore().available_permits());
     drop(half_open);
     let (connection, peer, hello, send, reader) = joined.map_err(|_| "handshake took too long".to_owned())??;
     connection.set_receive_window(shared.limits.windows.connection_bytes.into());
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let handle = Handle { connection: connection.clone(), serial: peer.serial.clone(), outbox };
     let (client, id) = (peer.identity.name.clone(), handle.id());
-    tell(&shared, Input::Hello { identity: peer.identity.clone(), hello, handle }).await?;
+    tell(&shared, Input::Hello { identity: peer.identity.clone(), hello, handle, under_way }).await?;
     let peer = Arc::new(peer);
     let session = Session { peer: Arc::clone(&peer), id, connection: connection.clone(), shared: Arc::clone(&shared) };
     let mut transfers = JoinSet::new();
