@@ -8,6 +8,7 @@ pub mod optimize;
 pub mod receipt;
 pub mod record;
 pub mod round;
+pub mod screen;
 pub mod select;
 pub mod server;
 mod spread;
