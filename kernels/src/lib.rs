@@ -4,7 +4,7 @@
 //! * The feature `train`: forward and backward passes over plain row-major slices, generic over f32 and f64.
 //!   [`linear`], [`conv2d`], [`embedding`], [`max_pool2d`], [`avg_pool2d`], [`group_norm`], [`layer_norm`], [`rms_norm`],
 //!   [`relu`] and [`dropout`] are layers, [`cross_entropy`] and [`mse`] losses, [`sgd`] the update; [`matmul`] is what
-//!   most of them stand on.
+//!   most of them stand on. [`scale`] makes numbers of images' bytes.
 //! * The feature `candle`: [`op`], the same as differentiable candle operators.
 //!
 //! No kernel starts a thread, draws a random number or reads a clock; callers own all three. No kernel allocates
@@ -50,6 +50,8 @@ pub mod real;
 pub mod relu;
 #[cfg(feature = "train")]
 pub mod rms_norm;
+#[cfg(feature = "train")]
+pub mod scale;
 #[cfg(feature = "train")]
 pub mod sgd;
 mod widest;
