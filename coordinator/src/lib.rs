@@ -4,6 +4,8 @@
 //! Deliberately not here: training, data, and any tensor library. The coordinator moves bytes and adds integers.
 
 pub mod aggregate;
+#[cfg(test)]
+mod faults;
 pub mod optimize;
 pub mod record;
 pub mod round;
