@@ -7,6 +7,8 @@ pub mod aggregate;
 #[cfg(test)]
 mod faults;
 pub mod optimize;
+#[cfg(test)]
+mod planted;
 pub mod record;
 pub mod round;
 pub mod select;

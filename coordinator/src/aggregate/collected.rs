@@ -8,6 +8,8 @@ use tributary_common::parameters::{Dtype, Layout};
 use tributary_common::sum::{self, Sum, Weight};
 
 use super::{Aggregator, Gathered, Kept, Rule};
+#[cfg(test)]
+use crate::planted::Bug;
 
 /// What updates have become, ready for the server optimiser.
 pub trait Aggregate {
@@ -36,11 +38,26 @@ impl Aggregate for Sum {
     }
 }
 
+/// The bug that adds in floating point, read as an aggregate.
+#[cfg(test)]
+struct Floats<'a>(&'a [f64], u64);
+
+#[cfg(test)]
+impl Aggregate for Floats<'_> {
+    fn read(&mut self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error> {
+        out.iter_mut().zip(&self.0[range]).for_each(|(out, sum)| *out = sum / self.1 as f64);
+        Ok(())
+    }
+}
+
 /// What a round has collected: as much of the updates as its rule needs.
 #[derive(Debug)]
 pub enum Collected<U> {
     /// Every update, for a rule that looks at all of them.
     All(Gathered<U>),
+    /// Their sum in floating point, and the sum of their weights: a bug.
+    #[cfg(test)]
+    Floats(Vec<f64>, u64),
     /// Their exact sum.
     Sum(Sum),
 }
@@ -53,6 +70,8 @@ impl<U: Kept> Collected<U> {
     pub fn new(aggregator: &Aggregator, layout: &Layout) -> Result<Self, Error> {
         Ok(match aggregator.rule {
             Rule::All(_) => Self::All(Gathered::new(dtype(layout))),
+            #[cfg(test)]
+            Rule::Mean(_) if Bug::FloatSum.is_planted() => Self::Floats(vec![0.0; layout.count()], 0),
             Rule::Mean(_) => Self::Sum(Sum::new(layout.count(), aggregator.bits)?),
         })
     }
@@ -64,6 +83,15 @@ impl<U: Kept> Collected<U> {
     pub fn take(&mut self, client: ClientId, mut update: U, weight: Weight, layout: &Layout) -> Result<(), Error> {
         match self {
             Self::All(gathered) => gathered.keep(client, update, weight),
+            #[cfg(test)]
+            Self::Floats(sums, total) => {
+                *total += weight.get();
+                let mut one = vec![0; layout.bytes()];
+                update.read_at(0, &mut one)?;
+                for (sum, value) in sums.iter_mut().zip(one.chunks_exact(8)) {
+                    *sum += dtype(layout).read(value) * weight.get() as f64;
+                }
+            }
             Self::Sum(sum) => {
                 sum.admit(weight)?;
                 let dtype = dtype(layout);
@@ -86,6 +114,8 @@ impl<U: Kept> Collected<U> {
         match (self, &aggregator.rule) {
             (Self::All(gathered), Rule::All(rule)) => finish(&mut gathered.combined(&**rule)),
             (Self::Sum(sum), Rule::Mean(_)) => finish(sum),
+            #[cfg(test)]
+            (Self::Floats(sums, total), _) => finish(&mut Floats(sums, *total)),
             (Self::All(_), Rule::Mean(_)) | (Self::Sum(_), Rule::All(_)) => {
                 unreachable!("a round is collected and combined under one rule")
             }

@@ -124,7 +124,8 @@ impl World {
                 let process = self.process.as_mut().expect("it hears");
                 if process.machine.standing(&client, ticket) == Standing::Open {
                     (update.weight, update.digest) = (weight.get(), digest);
-                    process.staged.insert((ticket, client.clone()), update);
+                    let key = process.machine.without_attempt(ticket);
+                    process.staged.insert((key, client.clone()), update);
                 }
                 Event::Staged { client, ticket, weight: weight.get(), digest }
             }

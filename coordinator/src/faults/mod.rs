@@ -16,6 +16,7 @@ mod disk;
 mod fault;
 mod inputs;
 mod message;
+mod mutants;
 mod network;
 mod oracle;
 mod process;

@@ -5,6 +5,8 @@ use tributary_common::Digest;
 use tributary_common::id::Version;
 
 use super::super::Kept;
+#[cfg(test)]
+use crate::planted::Bug;
 use crate::round::{Recorded, Row};
 
 /// What the chain begins with, and what keeps its hashes apart from every other use of BLAKE3.
@@ -62,7 +64,10 @@ impl Entry {
         }
         let epoch = u64::try_from(epoch).map_err(|_| format!("its epoch is {epoch}"))?;
         let expected = chain(previous, next, epoch, body);
-        if hash != expected.0 {
+        let continues = hash == expected.0;
+        #[cfg(test)]
+        let continues = continues || Bug::ChainUnchecked.is_planted();
+        if !continues {
             return Err("its hash does not continue the chain: it, or a row before it, was changed".to_owned());
         }
         let body = serde_json::from_str(body).map_err(|error| format!("it cannot be read: {error}"))?;
