@@ -52,7 +52,7 @@ pub struct Arguments {
     /// token does nothing
     #[arg(long, value_name = "TOKEN", conflicts_with = "check")]
     pub join: Option<String>,
-    /// This machine's data: digits, idx:DIR or csv:FILE
+    /// This machine's data: digits, idx:DIR, csv:FILE or synthetic:EXAMPLES
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
     /// A run file, whose partition --part is taken of

@@ -102,13 +102,16 @@ impl World {
         let model = self.read_model(version, digest);
         let mut effects = Vec::new();
         let settings = self.settings.clone();
-        let machine = if found.rows.is_empty() {
+        let mut machine = if found.rows.is_empty() {
             let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: digest };
             Machine::new(settings, Roster::empty(), row, &mut effects)
         } else {
             Machine::resume(settings, Roster::empty(), &found.rows, found.at, &mut effects)
         };
         let is_resumed = !found.rows.is_empty();
+        let older = Version(version.0.saturating_sub(1));
+        let served = [older, version].into_iter().filter(|one| one.0 > 0 && !self.told.contains(one)).collect();
+        machine.tell_again(found.at, &found.rows, &self.told, &served, &mut effects);
         self.note(|| format!("process begins at {:?} behind {} rows", found.at, found.rows.len()));
         self.process = Some(Process {
             machine,
@@ -215,11 +218,15 @@ impl World {
             self.note(|| format!("coordinator: {event:?}"));
             let now = self.clock();
             let mut effects = Vec::new();
+            let is_wake = event == Event::Wake;
             let machine = &mut self.process().machine;
             machine.step(now, event, &mut effects);
             // A planted bug has to be found from outside.
             if !planted::is_any() {
-                machine.assert_invariants(now);
+                machine.assert_invariants();
+                if is_wake {
+                    machine.assert_woken(now);
+                }
             }
             self.perform_all(effects);
         }
@@ -276,7 +283,11 @@ impl World {
                 let served = self.served();
                 self.oracle.closed(ticket, served);
             }
-            Effect::Publish(_) => {}
+            Effect::Publish(Report::Finished { version, .. }) => {
+                assert!(self.told.insert(version), "version {version} is told twice");
+                assert_eq!(self.told.len() as u64, version.0, "versions are told in their order: {:?}", self.told);
+            }
+            Effect::Publish(Report::Aborted { .. } | Report::Waiting { .. }) => {}
             Effect::Receipt { client, ticket, digest } => self.say_down(&client, ToClient::Receipt { ticket, digest }),
             Effect::Stop { reason } => self.stop(&reason),
         }

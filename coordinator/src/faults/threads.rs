@@ -1,19 +1,52 @@
 //! The two threads of the coordinator's process: one folds updates and builds versions, one writes rows.
 
+use std::ops::Range;
+use std::sync::Mutex;
+
 use tributary_common::id::{ClientId, Ticket, Version};
 use tributary_common::sum::Weight;
 use tributary_common::time::Time;
 
 use super::disk::Pending;
 use super::fault::Fault;
+use super::oracle::Means;
 use super::process::CLOCK_EVERY;
 use super::work::{CLIENTS_MAX, MIXED};
 use super::world::{Happening, World};
-use crate::aggregate::{Aggregate, Collected};
+use crate::aggregate::{self, Aggregate, Collected, Coordinates};
 use crate::round::Event;
+use crate::spread::Threads;
 
 /// Rows that share one transaction at most, as in the journal's thread.
 const GROUP: usize = 256;
+
+/// Simulated runs are spread over cores, not their models.
+const THREADS: Threads = Threads::new(1);
+
+/// An aggregate whose every coordinate is written down as the server optimiser reads it.
+struct Seen<'a> {
+    aggregate: &'a dyn Aggregate,
+    means: &'a Mutex<Means>,
+}
+
+impl Aggregate for Seen<'_> {
+    fn open(&self, span: usize) -> Result<Box<dyn Coordinates + '_>, aggregate::Error> {
+        Ok(Box::new(SeenCoordinates { coordinates: self.aggregate.open(span)?, means: self.means }))
+    }
+}
+
+struct SeenCoordinates<'a> {
+    coordinates: Box<dyn Coordinates + 'a>,
+    means: &'a Mutex<Means>,
+}
+
+impl Coordinates for SeenCoordinates<'_> {
+    fn read(&mut self, range: Range<usize>, out: &mut [f64]) -> Result<(), aggregate::Error> {
+        self.coordinates.read(range.clone(), out)?;
+        self.means.lock().expect("nobody panics with it")[range].copy_from_slice(out);
+        Ok(())
+    }
+}
 
 /// What the fold thread has to answer.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +62,10 @@ impl World {
         let update = process.staged.remove(&(ticket, client.clone())).expect("what is folded was staged");
         let mut collected = match process.collected.take() {
             Some(collected) => collected,
-            None => Collected::new(&aggregator, &layout).expect("the default resolution"),
+            None => Collected::new(&aggregator, &layout, THREADS).expect("the default resolution"),
         };
         let weight = Weight::new(weight).expect("weights are checked at the door");
-        collected.take(client, update.parameters, weight, &layout).expect("updates are checked at the door");
+        collected.take(client, update.parameters, weight).expect("updates are checked at the door");
         process.collected = Some(collected);
     }
 
@@ -64,14 +97,13 @@ impl World {
         let aggregator = self.aggregator.clone();
         let process = self.process();
         let mut collected = process.collected.take().expect("a commit has a quorum of at least one");
-        let mut means = [0.0; CLIENTS_MAX + MIXED];
+        let seen = Mutex::new([0.0; CLIENTS_MAX + MIXED]);
         let (optimizer, model) = (&mut process.optimizer, &process.model);
-        let next = collected.combined(&aggregator, |aggregate: &mut dyn Aggregate| {
-            aggregate.read(0..CLIENTS_MAX + MIXED, &mut means)?;
-            optimizer.step(model, aggregate)
+        let next = collected.combined(&aggregator, |aggregate: &dyn Aggregate| {
+            optimizer.step(model, &Seen { aggregate, means: &seen }, THREADS)
         });
-        let next = next.expect("memory can be read back");
-        let digest = next.digest();
+        let (next, digest) = next.expect("memory can be read back");
+        let means = seen.into_inner().expect("nobody panics with it");
         process.model = next.clone();
         self.disk.keep_model(version, next);
         self.oracle.built(version, ticket, means, digest);

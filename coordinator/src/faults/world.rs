@@ -1,10 +1,10 @@
 //! One simulated run from one seed: a queue of happenings on a virtual clock, in which nothing is left to chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tributary_common::id::{ClientId, Round, Seed, Ticket};
+use tributary_common::id::{ClientId, Round, Seed, Ticket, Version};
 use tributary_common::identity::Role;
 use tributary_common::parameters::{Layout, Parameters};
 use tributary_common::rng::{self, Purpose, Stream};
@@ -83,6 +83,8 @@ pub(super) struct World {
     pub(super) links: Vec<Link>,
     pub(super) connections: u64,
     pub(super) oracle: Oracle,
+    /// Versions whose reports are out: lines of a file, which outlive a process.
+    pub(super) told: BTreeSet<Version>,
     /// Everything that was offered.
     pub(super) tickets: Vec<Ticket>,
     is_calm: bool,
@@ -129,6 +131,7 @@ impl World {
             devices,
             connections: 0,
             oracle,
+            told: BTreeSet::new(),
             tickets: Vec::new(),
             is_calm: false,
             is_over: false,
@@ -154,6 +157,7 @@ impl World {
             self.happen(happening);
         }
         self.oracle.end();
+        assert_eq!(self.told.len() as u64, self.settings.rounds, "every version was told: {:?}", self.told);
         self.disk.read(None).expect("the rows of a finished run are whole");
     }
 

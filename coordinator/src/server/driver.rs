@@ -112,14 +112,14 @@ impl Driver {
         tell: impl FnMut(&Line) + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let settings = run.strategy.rounds.clone();
-        let Past { rows, at, updates } = std::mem::take(&mut run.past);
+        let Past { rows, at, updates, told, older } = std::mem::take(&mut run.past);
         // The initial model is a version like any other: a restart reads it, and a rollback may go back to it.
         let optimizer = match rows.is_empty() {
             true => Some(run.store.keep(Version(0), &run.model, &run.optimizer.state())?),
             false => None,
         };
         let mut effects = Vec::new();
-        let machine = if rows.is_empty() {
+        let mut machine = if rows.is_empty() {
             let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
             Machine::new(settings, Roster::empty(), row, &mut effects)
         } else {
@@ -131,7 +131,10 @@ impl Driver {
             fold::start(run.model.clone(), run.optimizer, aggregator, Arc::clone(&run.store)).map_err(internal)?;
         let journal = run.journal.take().map(writer::start).transpose().map_err(internal)?;
         let version = machine.version();
-        let recorder = Recorder::new(&run.strategy);
+        let served = older.iter().map(|(older, _)| *older).chain([version]).collect();
+        machine.tell_again(at, &rows, &told.iter().map(|line| line.version).collect(), &served, &mut effects);
+        let mut recorder = Recorder::new(&run.strategy);
+        told.into_iter().for_each(|line| recorder.recall(line));
         let clients = run.strategy.rounds.wait_for;
         let first = recorder.run(run.id, &run.strategy, run.config, run.model.digest(), clients, "coordinator");
         let welcome = Welcome { run: run.id, plan: run.plan, version, done: None };
@@ -160,7 +163,13 @@ impl Driver {
             ended: None,
         };
         driver.models.add(version, driver.model.digest(), driver.model.clone());
+        if let Some((version, model)) = older {
+            driver.models.add(version, model.digest(), model);
+        }
         driver.publish(&first)?;
+        if driver.recorder.has_reached_target(version) {
+            driver.events.push_back(Event::TargetReached);
+        }
         if !rows.is_empty() {
             driver.events.push_back(Event::Wake);
         }

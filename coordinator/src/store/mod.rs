@@ -8,6 +8,7 @@ mod history;
 pub mod journal;
 mod memory;
 mod models;
+mod told;
 mod verify;
 
 use std::path::{Path, PathBuf};
