@@ -30,6 +30,7 @@ const FOLDERS: &[&str] = &[
     "coordinator/",
     "docs/",
     "examples/",
+    "fuzz/",
     "kernels/",
     "simulation/",
     "src/",
