@@ -9,6 +9,7 @@ mod faults;
 pub mod optimize;
 #[cfg(test)]
 mod planted;
+pub mod receipt;
 pub mod record;
 pub mod round;
 pub mod select;

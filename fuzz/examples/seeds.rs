@@ -71,6 +71,7 @@ fn frames_and_messages() {
         plan: "[run]\nseed = 1\n".to_owned(),
         version: Version(2),
         done: Some(done.clone()),
+        return_ms: 250,
     };
     keep_message("welcome", &ToClient::Welcome(welcome));
     let (version, model) = (Version(2), Digest([5; 32]));
@@ -79,19 +80,21 @@ fn frames_and_messages() {
         &ToClient::Offer(Offer { ticket: TRAIN, slot: Slot(1), version, model, bytes: 1 << 20, left_ms: 60_000 }),
     );
     keep_message("cancel", &ToClient::Cancel { ticket: TRAIN, reason: "late".to_owned() });
-    keep_message("receipt", &ToClient::Receipt { ticket: TRAIN, digest: model });
+    keep_message("receipt", &ToClient::Receipt { ticket: TRAIN, digest: model, receipt: Digest([6; 32]) });
+    keep_message("conflict", &ToClient::Conflict { ticket: TRAIN, counted: model });
     keep_message("verdict", &ToClient::Verdict { ticket: TRAIN, reason: "NaN".to_owned() });
     keep_message("done", &ToClient::Done(done));
-    keep_message("suspended", &ToClient::Suspended);
+    keep_message("suspended", &ToClient::Suspended { return_ms: 250 });
     keep_message("get", &Request::Get { digest: model, from: 1 << 20 });
     let classes = Metrics::Classification(Classification::new(3).unwrap());
-    let put = Put { ticket: TRAIN, version, digest: model, bytes: 64, weight: 600, metrics: Some(classes.clone()) };
+    let put = Put { ticket: TRAIN, version, digest: model, bytes: 64, weight: 600 };
     keep_message("put", &Request::Put(Box::new(put)));
     let numbers = Metrics::Regression(Regression::default());
     let results = Box::new(Results { train: Some(classes), local: None, central: Some(numbers) });
     keep_message("report", &Request::Report { ticket: MEASURE, results });
     keep_message("renew", &Request::Renew { request: "-----BEGIN".to_owned() });
     keep_message("bytes", &Answer::Bytes { len: 1 << 30 });
+    keep_message("again", &Answer::Again);
     keep_message("permit", &Answer::Permit { from: 17 });
     keep_message("refused", &Answer::Refused { reason: "over".to_owned() });
     let certificate = Certificate { chain: "chain".to_owned(), roots: "roots".to_owned() };

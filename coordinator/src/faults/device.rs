@@ -188,7 +188,8 @@ impl World {
         if let Some((offer, update)) = &device.outbox {
             let (offer, update) = (offer.clone(), update.clone());
             let ticket = offer.ticket;
-            device.machine.step(Event::Restored(offer), &mut Vec::new());
+            let restored = Event::Restored { offer, digest: update.digest };
+            device.machine.step(restored, &mut Vec::new());
             if device.machine.holding() == Some(ticket) {
                 device.held.insert(ticket, Held::Update(update));
             }
@@ -268,19 +269,20 @@ impl World {
         if self.strikes(Fault::Declined) {
             return self.step_device(index, failed(ticket, "the training failed"));
         }
-        let held = if matches!(ticket, Ticket::Train { .. }) {
+        let (held, digest) = if matches!(ticket, Ticket::Train { .. }) {
             let update = work::update(&self.layout, self.seed, index, ticket, 0);
             self.oracle.made(index, &update);
             self.devices[index].outbox = Some((offer, update.clone()));
             if self.strikes(Fault::ClientKilledMidway) {
                 return self.kill_device(index);
             }
-            Held::Update(update)
+            let digest = update.digest;
+            (Held::Update(update), Some(digest))
         } else {
-            Held::Results
+            (Held::Results, None)
         };
         self.devices[index].held.insert(ticket, held);
-        self.step_device(index, Event::Finished { ticket });
+        self.step_device(index, Event::Finished { ticket, digest });
     }
 
     fn put(&mut self, index: usize, ticket: Ticket) {

@@ -63,11 +63,11 @@ fn event(source: &mut Source<'_>) -> Event {
         2 => Event::Disconnected,
         3 => Event::Failed { ticket, reason: "no".to_owned() },
         4 => Event::Fetched { ticket },
-        5 => Event::Finished { ticket },
-        6 => Event::Received { ticket, digest: Digest([source.byte(); 32]) },
+        5 => Event::Finished { ticket, digest: Some(Digest([source.below(2); 32])) },
+        6 => Event::Received { ticket, digest: Digest([source.below(2); 32]) },
         7 => Event::Refused { ticket },
         8 => Event::Reported { ticket },
-        _ if source.below(8) == 0 => Event::Restored(offer(ticket)),
+        _ if source.below(8) == 0 => Event::Restored { offer: offer(ticket), digest: Digest([source.below(2); 32]) },
         _ => Event::Offered(offer(ticket)),
     }
 }

@@ -28,12 +28,11 @@ fn run(input: &[u8]) {
     reads_again::<Join>(&frame);
     reads_again::<Joined>(&frame);
     match reads_again::<Request>(&frame) {
-        Some(Request::Put(put)) => put.metrics.iter().for_each(adds_up),
         Some(Request::Report { results, .. }) => {
             let Results { train, local, central } = *results;
             [train, local, central].iter().flatten().for_each(adds_up);
         }
-        Some(Request::Get { .. } | Request::Renew { .. }) | None => {}
+        Some(Request::Get { .. } | Request::Put(_) | Request::Renew { .. }) | None => {}
     }
 }
 
