@@ -189,7 +189,7 @@ pub(crate) struct BenchFold {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) updates: u64,
     /// Threads of one aggregation
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=8))]
     pub(crate) threads: u64,
     /// How long to measure each thing
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]

@@ -9,7 +9,9 @@ pub mod record;
 pub mod round;
 pub mod select;
 pub mod server;
+mod spread;
 pub mod store;
 pub mod strategy;
 
+pub use spread::Threads;
 pub use strategy::Strategy;

@@ -20,13 +20,13 @@ use tributary_common::model::initial;
 use tributary_common::parameters::Parameters;
 use tributary_common::sum::Weight;
 use tributary_common::time::Time;
-use tributary_coordinator::Strategy;
 use tributary_coordinator::aggregate::{self, Aggregate, Collected};
 use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::record::Recorder;
 use tributary_coordinator::round::{Effect, Event, Machine, Reason, Recorded, Report, Roster, Row};
 use tributary_coordinator::store::journal::{Brings, Item};
 use tributary_coordinator::store::{self, Journal, Past, Store};
+use tributary_coordinator::{Strategy, Threads};
 
 use crate::link::Link;
 use crate::workers::{Key, Measure, Outcome, Pool, Sealed, Train};
@@ -131,8 +131,9 @@ pub fn simulate(
     let ended = AtomicBool::new(false);
     let stopped = || stop.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
+        let threads = Threads::new(trainers.len());
         let pool = Pool::start(scope, trainers, &run.plan, &stopped);
-        let mut world = World::new(run, journal, pool, clock, tell)?;
+        let mut world = World::new(run, journal, pool, threads, clock, tell)?;
         let result = world.play(stop);
         // Work that nobody waits for any more ends at its next batch, so that the scope can end.
         ended.store(true, Ordering::Relaxed);
@@ -191,6 +192,8 @@ struct World<'a> {
     model: Parameters,
     optimizer: Optimizer,
     collected: Option<Collected<Parameters>>,
+    /// As many for a model as for its clients.
+    threads: Threads,
     staged: BTreeMap<(Ticket, ClientId), Parameters>,
     round_began: Duration,
     journal: Option<Journal>,
@@ -210,6 +213,7 @@ impl<'a> World<'a> {
         run: &'a Run,
         journal: Option<Journal>,
         pool: Pool<'a>,
+        threads: Threads,
         clock: &'a dyn Fn() -> Duration,
         tell: &'a mut dyn FnMut(&Line),
     ) -> Result<Self, Error> {
@@ -240,6 +244,7 @@ impl<'a> World<'a> {
             model: run.model.clone(),
             optimizer: run.optimizer.clone(),
             collected: None,
+            threads,
             staged: BTreeMap::new(),
             journal,
             rows: Vec::new(),
@@ -436,9 +441,10 @@ impl<'a> World<'a> {
         let layout = self.model.layout();
         let mut collected = match self.collected.take() {
             Some(collected) => collected,
-            None => Collected::new(&self.run.strategy.aggregator, layout)?,
+            None => Collected::new(&self.run.strategy.aggregator, layout, self.threads)?,
         };
-        collected.take(client, update, weight, layout)?;
+        collected.take(client, update, weight)?;
+        collected.catch_up()?;
         self.collected = Some(collected);
         Ok(())
     }
@@ -448,10 +454,10 @@ impl<'a> World<'a> {
         self.models = kept;
         self.digests = self.digests.split_off(&self.machine.version());
         let mut collected = self.collected.take().expect("a commit has a quorum of at least one");
-        let step = |aggregate: &mut dyn Aggregate| self.optimizer.step(&self.model, aggregate);
-        self.model = collected.combined(&self.run.strategy.aggregator, step)?;
+        let step = |aggregate: &dyn Aggregate| self.optimizer.step(&self.model, aggregate, self.threads);
+        let digest;
+        (self.model, digest) = collected.combined(&self.run.strategy.aggregator, step)?;
         self.optimizer_digest = Some(self.run.store.keep(version, &self.model, &self.optimizer.state())?);
-        let digest = self.model.digest();
         self.models.insert(version, self.model.clone());
         self.digests.insert(version, digest);
         self.took.insert(version, (self.clock)().saturating_sub(self.round_began));

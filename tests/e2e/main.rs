@@ -8,6 +8,7 @@
 mod bench;
 mod bits;
 mod certificates;
+mod check;
 mod demo;
 mod doctor;
 mod federation;

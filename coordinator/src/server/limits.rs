@@ -41,7 +41,8 @@ pub struct Limits {
     pub upload_longest: Duration,
     /// Bytes of updates that may be under way at once; more wait for their permit. Default 256 MiB.
     pub upload_bytes: u64,
-    /// Bytes of small updates that are kept in memory until they are folded; the others go to files. Default 16 MiB.
+    /// Bytes of updates that are kept in memory until they are folded: with a journal those of at most 256 KiB, without one
+    /// any. The others go to files. Default 16 MiB.
     pub staged_memory_bytes: usize,
     /// How long the final model is still served after the end. Default 5 s, or until the last client has left.
     pub linger: Duration,
