@@ -4,7 +4,7 @@
 //!   plain slices, run with the widest vectors of the processor.
 //! * The feature `train`: forward and backward passes over plain row-major slices, generic over f32 and f64.
 //!   [`linear`], [`conv2d`], [`embedding`], [`max_pool2d`], [`avg_pool2d`], [`group_norm`], [`layer_norm`], [`rms_norm`],
-//!   [`relu`] and [`dropout`] are layers, [`cross_entropy`] and [`mse`] losses, [`sgd`] the update; [`divide`] prepares
+//!   [`relu`] and [`dropout`] are layers, [`cross_entropy`] and [`mse`] losses, [`sgd`] the update, [`divide`] prepares
 //!   images; [`matmul`] is what most of them stand on.
 //! * The feature `candle`: [`op`], the same as differentiable candle operators.
 //!

@@ -225,22 +225,28 @@ impl<'a> World<'a> {
             true => Some(run.store.keep(Version(0), &run.model, &run.optimizer.state())?),
             false => None,
         };
-        let machine = if past.rows.is_empty() {
+        let mut machine = if past.rows.is_empty() {
             let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
             Machine::new(settings, roster, row, &mut effects)
         } else {
             Machine::resume(settings, roster, &past.rows, past.at, &mut effects)
         };
         let version = machine.version();
+        let older = past.older.iter().map(|(version, model)| (*version, model.clone()));
+        let models: BTreeMap<_, _> = older.chain([(version, run.model.clone())]).collect();
+        let told = past.told.iter().map(|line| line.version).collect();
+        machine.tell_again(past.at, &past.rows, &told, &models.keys().copied().collect(), &mut effects);
+        let mut recorder = Recorder::new(&run.strategy);
+        past.told.iter().for_each(|line| recorder.recall(line.clone()));
         let mut world = Self {
             link: Link::new(run.settings, run.strategy.rounds.seed),
-            recorder: Recorder::new(&run.strategy),
+            recorder,
             devices: BTreeMap::new(),
             happenings: BTreeMap::new(),
             scheduled: 0,
             now: past.at,
-            models: BTreeMap::from([(version, run.model.clone())]),
-            digests: BTreeMap::from([(version, run.model.digest())]),
+            digests: models.iter().map(|(version, model)| (*version, model.digest())).collect(),
+            models,
             model: run.model.clone(),
             optimizer: run.optimizer.clone(),
             collected: None,
@@ -262,6 +268,9 @@ impl<'a> World<'a> {
         // Only a served run that is gone on with here has updates of an open round.
         for kept in &past.updates {
             world.staged.insert((kept.ticket, kept.client.clone()), kept.load(run.model.layout())?);
+        }
+        if world.recorder.has_reached_target(version) {
+            world.happen(Happening::Coordinator(Event::TargetReached), Duration::ZERO);
         }
         if !past.rows.is_empty() {
             world.happen(Happening::Coordinator(Event::Wake), Duration::ZERO);
@@ -597,12 +606,18 @@ impl<'a> World<'a> {
         }
         let event = match failure {
             Some(reason) => client::Event::Failed { ticket, reason },
-            None => client::Event::Finished { ticket },
+            None => client::Event::Finished { ticket, digest: self.digest_of(client, ticket) },
         };
         if let (Ticket::Evaluate { .. }, Some(device)) = (ticket, self.devices.get_mut(client)) {
             device.results = Some(results);
         }
         self.client(client, event);
+    }
+
+    /// The digest of a finished update.
+    fn digest_of(&self, client: &ClientId, ticket: Ticket) -> Option<Digest> {
+        let (held, sealed) = self.devices.get(client)?.update.as_ref()?;
+        (*held == ticket).then_some(sealed.digest)
     }
 
     fn put(&mut self, client: &ClientId, ticket: Ticket) {

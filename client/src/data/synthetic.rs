@@ -81,6 +81,10 @@ fn load(text: &str, input: &Input) -> Result<Loaded, Error> {
     let Some(classes) = input.classes.as_ref().map(Classes::count) else {
         return Err(fail("its labels are classes".to_owned(), "set `input.classes` in the run file"));
     };
+    if input.indices_below.is_some() {
+        let problem = "its values are real numbers, an embedding looks up whole ones".to_owned();
+        return Err(fail(problem, "take data of whole numbers, such as csv:, or begin the model with another layer"));
+    }
     if input.values().saturating_mul(classes) > CENTRE_VALUES_MAX {
         let problem = format!("the centres of {classes} classes have more than {CENTRE_VALUES_MAX} values");
         return Err(fail(problem, "use fewer classes or a smaller `input.shape`"));
@@ -220,6 +224,14 @@ mod tests {
         assert_eq!((read(&held.unwrap(), 2), read(&kept, 4)), (read(&all, 10), read(&all, 6)));
         assert_eq!(read(&all.select(&[9, 3]).select(&[1]), 0), read(&all, 3));
         assert_ne!(read(&loaded("synthetic:1,seed=8").train, 0), read(&all, 0));
+    }
+
+    #[test]
+    fn an_embedding_is_told_that_clouds_are_no_indices() {
+        let mut input = input("shape = [5]\nclasses = 3");
+        input.indices_below = Some(10);
+        let error = Source::parse("synthetic:3").unwrap().load(Path::new(""), &input, None).unwrap_err();
+        assert!(error.to_string().contains("an embedding looks up whole ones"), "{error}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl Machine {
             self.answer_holding(&client, ticket, effects);
         }
         self.revive(now, &client, holding, effects);
+        self.gather(&client, role);
         for measuring in self.measuring.iter().filter(|measuring| measuring.awaited.contains(&client)) {
             effects.push(Effect::Offer {
                 client: client.clone(),

@@ -16,7 +16,8 @@ impl Machine {
     ///
     /// A round that was open goes on: accepted updates count and are folded again from what the journal kept of them,
     /// because the sum went with the process. The others of the cohort are away until they come back, and the deadline
-    /// keeps what was left of it: `now` and the times of the rows are on the run's own clock.
+    /// keeps what was left of it: `now` and the times of the rows are on the run's own clock. The next round waits for all of
+    /// `wait_for` again, though no longer than a round may take: who has not come back by then is not coming.
     #[must_use]
     pub fn resume(settings: Settings, roster: Roster, rows: &[Recorded], now: Time, effects: &mut Vec<Effect>) -> Self {
         let last = rows.iter().enumerate().rev().find_map(|(index, recorded)| match recorded.row {
@@ -30,6 +31,9 @@ impl Machine {
         machine.attempt = machine.first_attempt(machine.round);
         for recorded in &rows[begin..] {
             machine.replay(recorded);
+        }
+        if rows.iter().any(|recorded| matches!(recorded.row, Row::RoundOpened { .. })) {
+            machine.patience_until = Some(now + machine.settings.deadline);
         }
         machine.ask_again(now, effects);
         machine

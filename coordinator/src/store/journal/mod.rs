@@ -12,6 +12,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use tributary_common::Digest;
+use tributary_common::event::RoundLine;
+use tributary_common::id::Version;
+use tributary_common::parameters::Parameters;
 use tributary_common::time::Time;
 
 pub use entry::{Body, Entry, Place};
@@ -70,12 +73,16 @@ pub struct Past {
     pub at: Time,
     /// The accepted updates of the round that is open.
     pub updates: Vec<KeptUpdate>,
+    /// The lines of rounds that are out, oldest first.
+    pub told: Vec<RoundLine>,
+    /// The version before the last one, where its line is not out and it is still kept.
+    pub older: Option<(Version, Parameters)>,
 }
 
 impl From<Found> for Past {
     fn from(found: Found) -> Self {
         let rows = found.entries.into_iter().map(|entry| entry.body.recorded).collect();
-        Self { rows, at: found.at, updates: found.updates }
+        Self { rows, at: found.at, updates: found.updates, told: Vec::new(), older: None }
     }
 }
 
