@@ -63,6 +63,7 @@ fn middle() -> Vec<Event> {
         weight: 143,
         seconds: 0.5,
         bytes_up: 5200,
+        same_as: Some("client-001".parse().unwrap()),
     };
     let line = RoundLine {
         round: Round(1),

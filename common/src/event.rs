@@ -76,6 +76,10 @@ pub struct Slot {
     pub seconds: f64,
     /// Bytes of the update that arrived.
     pub bytes_up: u64,
+    /// Of the other clients whose update of this round is the same, byte for byte, the first by name: somebody may count
+    /// twice under two names, or two have the same data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<ClientId>,
 }
 
 /// Metrics of one version.

@@ -196,10 +196,15 @@ impl Recorder {
             }
             Report::Closed { ticket, opened, fates } => {
                 let Ticket::Train { round, attempt } = ticket else { return Vec::new() };
-                fates
-                    .iter()
-                    .map(|fate| self.slot(round, attempt, fate, fate.ended.since(opened).as_secs_f64()))
-                    .collect()
+                let same = same(&fates);
+                let slot = |fate: &Fate| {
+                    let seconds = fate.ended.since(opened).as_secs_f64();
+                    Event::Slot(SlotLine {
+                        same_as: same.get(&fate.client).map(|other| (*other).clone()),
+                        ..self.slot(round, attempt, fate, seconds)
+                    })
+                };
+                fates.iter().map(slot).collect()
             }
             Report::Waiting { joined, needed, lacks_evaluator } => {
                 let clients = format!("{WAITING} clients: {joined} of {needed} have joined");
@@ -214,7 +219,7 @@ impl Recorder {
         }
     }
 
-    fn slot(&self, round: Round, attempt: Attempt, fate: &Fate, seconds: f64) -> Event {
+    fn slot(&self, round: Round, attempt: Attempt, fate: &Fate, seconds: f64) -> SlotLine {
         let (name, reason, weight) = match &fate.slot {
             Slot::Folded { weight, .. } => ("folded", None, *weight),
             Slot::Declined(reason) => ("declined", Some(reason.clone()), 0),
@@ -222,7 +227,7 @@ impl Recorder {
             Slot::Lost(Loss::Late) => ("lost", Some("nothing came before the deadline".to_owned()), 0),
             Slot::Away | Slot::Offered | Slot::Staged { .. } | Slot::Training => ("lost", None, 0),
         };
-        Event::Slot(SlotLine {
+        SlotLine {
             round,
             attempt: attempt.0,
             client: fate.client.clone(),
@@ -231,7 +236,8 @@ impl Recorder {
             weight,
             seconds,
             bytes_up: if weight > 0 { self.model_bytes } else { 0 },
-        })
+            same_as: None,
+        }
     }
 
     fn finished(&mut self, report: &Report) -> Vec<Event> {
@@ -319,11 +325,31 @@ fn matrix(counts: &Classification) -> Option<Vec<Vec<u64>>> {
     counts.confusion().map(|cells| cells.chunks(width).map(<[u64]>::to_vec).collect())
 }
 
+/// Clients whose update is also another one's, each with the first such other. Fates are in order of names.
+fn same(fates: &[Fate]) -> BTreeMap<&ClientId, &ClientId> {
+    let mut clients: BTreeMap<Digest, Vec<&ClientId>> = BTreeMap::new();
+    for fate in fates {
+        if let Slot::Folded { digest, .. } = fate.slot {
+            clients.entry(digest).or_default().push(&fate.client);
+        }
+    }
+    let groups = clients.values().filter_map(|clients| match clients[..] {
+        [first, second, ..] => Some((clients, first, second)),
+        _ => None,
+    });
+    groups
+        .flat_map(|(clients, first, second)| {
+            clients.iter().map(move |client| (*client, if *client == first { second } else { first }))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tributary_common::config::Document;
     use tributary_common::metrics::Summary;
+    use tributary_common::time::Time;
 
     const RUN: &str = r#"
 run = { name = "r", seed = 1, rounds = 9, stop_at = { central_accuracy = 0.8 } }
@@ -365,5 +391,28 @@ evaluate = { on = ["central"] }
         assert_eq!(recorder.central_accuracy(), Some(0.5));
         recorder.recall(line(3, 0.8));
         assert!(recorder.has_reached_target(Version(3)) && !recorder.has_reached_target(Version(4)));
+    }
+
+    /// What goes wrong without it: one device that counts under several names goes unnoticed.
+    #[test]
+    fn the_same_update_of_several_clients_is_flagged_at_each() {
+        let strategy = Strategy::parse(&Document::parse("run.toml", RUN).unwrap()).unwrap();
+        let folded = |client: &str, digest| Fate {
+            client: client.parse().unwrap(),
+            slot: Slot::Folded { weight: 1, digest: Digest([digest; 32]) },
+            ended: Time(5),
+        };
+        let lost = Fate { slot: Slot::Lost(Loss::Late), ..folded("f", 1) };
+        let fates = vec![folded("a", 1), folded("b", 2), folded("c", 1), folded("d", 3), folded("e", 1), lost];
+        let ticket = Ticket::Train { round: Round(1), attempt: Attempt(0) };
+        let events = Recorder::new(&strategy).report(Report::Closed { ticket, opened: Time(0), fates });
+        let same: Vec<_> = events
+            .into_iter()
+            .map(|event| match event {
+                Event::Slot(slot) => slot.same_as.map_or_else(String::new, String::from),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(same, ["c", "", "a", "", "a", ""]);
     }
 }

@@ -64,6 +64,8 @@ pub struct Strategy {
     pub evaluate_on: EvaluateOn,
     /// Central accuracy at which the run ends, if any.
     pub stop_at: Option<f64>,
+    /// Committed versions whose models stay on disk, the best one not counted.
+    pub keep_models: usize,
     /// Central accuracy below which the command reports failure at the end, if any.
     pub gate: Option<f64>,
     /// What is checked on every update.
@@ -111,15 +113,35 @@ impl Strategy {
                 .with_hint("write evaluate.on = [\"central\"]"));
         }
         let stop_at = run.stop_at.map(|(accuracy, _)| accuracy);
-        Ok(Self { name: run.name, rounds, evaluate_on, stop_at, gate, stages, aggregator, optimizer, input, model })
+        let keep_models = run.keep_models;
+        Ok(Self {
+            name: run.name,
+            rounds,
+            evaluate_on,
+            stop_at,
+            keep_models,
+            gate,
+            stages,
+            aggregator,
+            optimizer,
+            input,
+            model,
+        })
     }
 }
+
+/// Committed versions that stay on disk unless the run file says otherwise.
+const KEEP_MODELS: usize = 3;
+
+/// More are an archive, which belongs elsewhere: every one is looked at when a version is kept.
+const KEEP_MODELS_MAX: usize = 10_000;
 
 struct RunSection {
     name: String,
     seed: Seed,
     rounds: u64,
     stop_at: Option<(f64, Item)>,
+    keep_models: usize,
 }
 
 impl RunSection {
@@ -140,8 +162,10 @@ impl RunSection {
             }
             None => None,
         };
+        let keep_models =
+            table.optional("keep_models").map_or(Ok(KEEP_MODELS), |item| item.size(1..=KEEP_MODELS_MAX))?;
         table.finish()?;
-        Ok(Self { name: name.text()?.to_owned(), seed: Seed(seed), rounds, stop_at })
+        Ok(Self { name: name.text()?.to_owned(), seed: Seed(seed), rounds, stop_at, keep_models })
     }
 }
 

@@ -15,9 +15,6 @@ use crate::file::RunFile;
 /// Below this folder runs are numbered.
 const RUNS: &str = "runs";
 
-/// Committed versions that stay in the folder, the best one not counted.
-pub(super) const KEEP_MODELS: usize = 3;
-
 /// A run that begins or goes on.
 pub(super) struct Begun {
     pub(super) id: RunId,
@@ -44,7 +41,7 @@ pub(super) enum Choice<'a> {
 }
 
 pub(super) fn begin(file: &RunFile, choice: &Choice<'_>, durability: Durability, id: RunId) -> Result<Begun, Failure> {
-    let keeping = Keeping { durability, models: KEEP_MODELS };
+    let keeping = Keeping { durability, models: file.strategy.keep_models };
     match choice {
         Choice::Nowhere => fresh(file, Arc::new(Memory), id),
         Choice::New => create(file, &numbered(file, 1)?, keeping, id),

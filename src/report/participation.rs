@@ -18,6 +18,8 @@ pub(crate) struct Participation {
     pub(crate) lost: u64,
     /// Updates that were refused.
     pub(crate) refused: u64,
+    /// Updates that counted and were another client's too, byte for byte.
+    pub(crate) same: u64,
     /// Sum of the weights that counted.
     pub(crate) weight: u64,
     /// Seconds of the slots that counted, added up.
@@ -41,6 +43,7 @@ impl Participation {
             "refused" => self.refused += 1,
             _ => self.lost += 1,
         }
+        self.same += u64::from(slot.same_as.is_some());
         self.weight = self.weight.saturating_add(slot.weight);
         self.bytes_up = self.bytes_up.saturating_add(slot.bytes_up);
         if slot.reason.is_some() {
@@ -63,6 +66,7 @@ pub(crate) fn total(clients: &BTreeMap<ClientId, Participation>) -> Participatio
         declined: sum.declined + client.declined,
         lost: sum.lost + client.lost,
         refused: sum.refused + client.refused,
+        same: sum.same + client.same,
         weight: sum.weight.saturating_add(client.weight),
         seconds: sum.seconds + client.seconds,
         bytes_up: sum.bytes_up.saturating_add(client.bytes_up),
@@ -91,10 +95,11 @@ mod tests {
                 weight,
                 seconds,
                 bytes_up: 10,
+                same_as: (weight > 0).then(|| "b".parse().unwrap()),
             });
         }
         assert_eq!((client.chosen, client.folded, client.lost, client.declined, client.refused), (4, 2, 1, 1, 0));
-        assert_eq!((client.weight, client.bytes_up), (14, 40));
+        assert_eq!((client.weight, client.bytes_up, client.same), (14, 40, 2));
         assert_eq!(client.seconds_mean(), Some(3.0));
         assert_eq!(client.reason.as_deref(), Some("was declined"));
     }

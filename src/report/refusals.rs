@@ -84,6 +84,7 @@ mod tests {
             weight: 0,
             seconds: 0.0,
             bytes_up: 0,
+            same_as: None,
         }
     }
 

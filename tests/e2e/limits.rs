@@ -1,17 +1,19 @@
 //! What a coordinator bears: each limit made so small that a test reaches it, with real connections.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn::{Connection, ConnectionError, Endpoint, TransportErrorCode};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_certs::{Credentials, RevocationFile, revocation, tls};
+use tributary_certs::{Authority, Credentials, RevocationFile, revocation, tls};
+use tributary_common::Digest;
 use tributary_common::config::Document;
 use tributary_common::id::RunId;
-use tributary_common::message::{Answer, Put, Ready, Request, ToClient, ToCoordinator};
+use tributary_common::message::{Answer, Put, Ready, Request, ToClient, ToCoordinator, Wire};
 use tributary_common::net::{self, Pace, Windows};
-use tributary_coordinator::server::{Limits, Rate, Run, Server};
+use tributary_coordinator::server::{Issuing, Limits, Rate, Run, Server};
 use tributary_coordinator::store::Memory;
 
 use super::federation::Federation;
@@ -21,14 +23,20 @@ use super::hostile::Liar;
 struct Small {
     federation: Federation,
     address: String,
+    joining: SocketAddr,
     _serving: JoinSet<()>,
 }
 
 impl Small {
     fn new(limits: Limits) -> Self {
+        Self::of(limits, 1)
+    }
+
+    /// With a run that begins with so many clients.
+    fn of(limits: Limits, wait_for: u8) -> Self {
         let federation = Federation::new();
         let file = federation.run_file(&[
-            ("wait_for = 10", "wait_for = 1"),
+            ("wait_for = 10", &format!("wait_for = {wait_for}")),
             ("quorum = 10", "quorum = 1"),
             ("on = [\"train\", \"central\"]", "on = []"),
         ]);
@@ -36,15 +44,31 @@ impl Small {
         let hub = federation.path().join("hub");
         let credentials = Credentials::load(&hub).unwrap();
         let revoked = RevocationFile::open(&hub.join(revocation::FILE), credentials.roots()).unwrap();
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), &credentials, revoked, limits).unwrap();
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let issuing = Issuing {
+            authority: Authority::open(&federation.path().join("ca")).unwrap(),
+            validity: Duration::from_secs(3600),
+        };
+        let server = Server::bind(loopback, &credentials, revoked, limits).unwrap();
+        let server = server.issuing(issuing, loopback, &credentials).unwrap();
         let address = server.address().unwrap().to_string();
+        let joining = server.joining_address().unwrap().unwrap();
         let document = Document::parse("run.toml", &std::fs::read_to_string(file).unwrap()).unwrap();
         let run = Run::new(RunId([7; 16]), &document, Arc::new(Memory)).unwrap();
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             server.serve(run, CancellationToken::new(), |_| {}).await.unwrap();
         });
-        Self { federation, address, _serving: serving }
+        Self { federation, address, joining, _serving: serving }
+    }
+
+    /// A device without a certificate, at the port for joining; it says nothing.
+    async fn device(&self) -> Result<(Endpoint, Connection), ConnectionError> {
+        let root = Digest::of(&Credentials::load(&self.federation.path().join("hub")).unwrap().roots()[0]);
+        let tls = tls::join_client_config(root).unwrap();
+        let endpoint = net::client_endpoint(self.joining, tls, net::stranger_transport()).unwrap();
+        let connection = endpoint.connect(self.joining, "coordinator").unwrap().await?;
+        Ok((endpoint, connection))
     }
 
     /// A handshake without the `Hello` that should follow it.
@@ -58,11 +82,17 @@ impl Small {
     }
 
     async fn is_refused(&self, name: &str) {
-        let refused = self.knock(name).await.expect_err("the limit lets this one in");
-        let ConnectionError::ConnectionClosed(close) = refused else { panic!("it ended otherwise: {refused}") };
-        assert_eq!(close.error_code, TransportErrorCode::CONNECTION_REFUSED);
+        is_refused(self.knock(name).await);
     }
+}
 
+fn is_refused(knocked: Result<(Endpoint, Connection), ConnectionError>) {
+    let refused = knocked.expect_err("the limit lets this one in");
+    let ConnectionError::ConnectionClosed(close) = refused else { panic!("it ended otherwise: {refused}") };
+    assert_eq!(close.error_code, TransportErrorCode::CONNECTION_REFUSED);
+}
+
+impl Small {
     async fn join(&self, name: &str) -> Liar {
         Liar::connect(&self.federation, name, &self.address).await
     }
@@ -205,4 +235,78 @@ async fn put_half(liar: &Liar, header: &Put, bytes: &[u8]) -> u64 {
     send.finish().unwrap();
     assert!(net::read_message::<Answer>(&mut recv).await.is_err());
     bytes.len() as u64 / 2 / 8 * 8
+}
+
+/// What waits behind a limit does not come within this; what does not wait comes sooner.
+const BEHIND: Duration = Duration::from_millis(300);
+
+#[test]
+fn devices_that_join_beyond_their_limit_are_refused() {
+    runtime().block_on(async {
+        let small = Small::new(Limits { joining_connections: 1, ..Limits::default() });
+        let first = small.device().await.unwrap();
+        is_refused(small.device().await);
+        first.1.close(0_u8.into(), b"");
+        first.0.wait_idle().await;
+        // The place is free as soon as the coordinator has noticed.
+        while small.device().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+}
+
+#[test]
+fn a_connection_has_eight_streams_and_the_ninth_waits_for_one_to_end() {
+    runtime().block_on(async {
+        let small = Small::new(Limits::default());
+        let liar = small.join("a").await;
+        let request = Request::Get { digest: Digest([0; 32]), from: 0 };
+        let frame = request.to_frame().unwrap().to_bytes();
+        let mut streams = Vec::new();
+        // One of the eight is for control.
+        for _ in 0..7 {
+            let (mut send, recv) = liar.connection.open_bi().await.unwrap();
+            send.write_all(&frame[..1]).await.unwrap();
+            streams.push((send, recv));
+        }
+        let ninth = liar.connection.open_bi();
+        tokio::pin!(ninth);
+        assert!(tokio::time::timeout(BEHIND, &mut ninth).await.is_err(), "a ninth stream is open");
+        // Quinn tells of free places in steps of more than an eighth of all: of two.
+        for (mut send, mut recv) in streams.drain(5..) {
+            send.write_all(&frame[1..]).await.unwrap();
+            send.finish().unwrap();
+            assert!(matches!(net::read_message(&mut recv).await.unwrap(), Answer::Refused { .. }));
+            drop(recv.read_to_end(0).await);
+        }
+        ninth.await.unwrap();
+    });
+}
+
+/// What goes wrong without it: as many updates are under way as there are clients, and memory and disk take what they take.
+#[test]
+fn an_upload_beyond_the_budget_waits_until_another_has_ended() {
+    runtime().block_on(async {
+        let small = Small::of(Limits { upload_bytes: 1, ..Limits::default() }, 2);
+        let mut liars = [small.join("a").await, small.join("b").await];
+        let mut puts = Vec::new();
+        for liar in &mut liars {
+            liar.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
+        }
+        for (liar, value) in liars.iter_mut().zip([1e-3, 2e-3]) {
+            let offer = liar.offer().await;
+            let (header, bytes) = liar.honest(&offer, value);
+            let (mut send, recv) = liar.connection.open_bi().await.unwrap();
+            net::write_message(&mut send, &Request::Put(Box::new(header))).await.unwrap();
+            puts.push((send, recv, bytes));
+        }
+        let [(first_send, first_recv, first), (_, second_recv, _)] = &mut puts[..] else { unreachable!("two") };
+        assert_eq!(net::read_message::<Answer>(first_recv).await.unwrap(), Answer::Permit { from: 0 });
+        let waiting = net::read_message::<Answer>(second_recv);
+        tokio::pin!(waiting);
+        assert!(tokio::time::timeout(BEHIND, &mut waiting).await.is_err(), "two updates are under way");
+        first_send.write_all(first).await.unwrap();
+        first_send.finish().unwrap();
+        assert_eq!(waiting.await.unwrap(), Answer::Permit { from: 0 });
+    });
 }

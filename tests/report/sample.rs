@@ -116,6 +116,7 @@ impl Sample {
                 weight: if is_folded { examples } else { 0 },
                 seconds: real(examples) / 900.0 * (0.8 + 0.5 * random.uniform()),
                 bytes_up: if is_folded { 2660 } else { 0 },
+                same_as: None,
             }));
         }
         let mut line = RoundLine {

@@ -137,7 +137,8 @@ pub async fn run(
         } else {
             without_connection += began.elapsed();
         }
-        let mut lost = None;
+        let is_first = backoff.failures() == 0;
+        let wait = backoff.next(session.window());
         match ended {
             Ended::Stopped => return Ok(None),
             Ended::NotAuthorised(reason) => return Err(Error::NotAuthorised(reason)),
@@ -150,16 +151,14 @@ pub async fn run(
                 if let Some(unfit) = session.unfit().filter(|_| settings.once) {
                     return Err(Error::Unfit(unfit.to_owned()));
                 }
-                lost = Some(reason.clone()).filter(|_| backoff.failures() == 0);
+                if is_first {
+                    tell(Status::Retrying { reason: reason.clone(), wait });
+                }
                 if settings.give_up_after.is_some_and(|limit| without_connection >= limit) {
                     let seconds = without_connection.as_secs();
                     return Err(Error::Unreachable { coordinator: settings.coordinator, seconds, reason });
                 }
             }
-        }
-        let wait = backoff.next(session.window());
-        if let Some(reason) = lost {
-            tell(Status::Retrying { reason, wait });
         }
         without_connection += wait;
         tokio::select! {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use quinn::Connection;
+use quinn::{Connection, WriteError};
 use tributary_common::message::{Answer, Offer, Put, Request};
-use tributary_common::net::{self, ANSWER_SECONDS, Error};
+use tributary_common::net::{self, ANSWER_SECONDS, Error, close_code};
 use tributary_common::parameters::Parameters;
 
 use super::models::{Kept, Partial};
@@ -12,8 +12,8 @@ use super::models::{Kept, Partial};
 /// Asks for a permit as long as the coordinator's byte budget may be spent on others.
 const PERMIT_SECONDS: u64 = 600;
 
-/// How often an update is announced on one connection: the second time from its first byte on, where what the coordinator
-/// held of it was wrong.
+/// How often an update is announced on one connection: the second time where the coordinator stopped the first without a
+/// verdict, or what it held of the update was wrong.
 const PUTS_MAX: usize = 2;
 
 /// How a download ended.
@@ -75,7 +75,12 @@ pub(super) async fn put(connection: Connection, header: Put, update: Parameters)
         match answer(&mut recv, PERMIT_SECONDS).await? {
             Answer::Permit { from } => {
                 let from = usize::try_from(from).map_err(|_| Error::StreamEnded)?;
-                net::send(&mut send, update.bytes(), from).await?;
+                match net::send(&mut send, update.bytes(), from).await {
+                    Ok(()) => {}
+                    // No verdict will come: it was too slow, or could not be written.
+                    Err(Error::Write(WriteError::Stopped(code))) if code != close_code::PROTOCOL => continue,
+                    Err(error) => return Err(error),
+                }
             }
             Answer::Refused { reason } => return Err(Error::Refused(reason)),
             Answer::Again | Answer::Bytes { .. } | Answer::Certificate(_) => {
@@ -88,7 +93,7 @@ pub(super) async fn put(connection: Connection, header: Put, update: Parameters)
             _ => return Ok(()),
         }
     }
-    Err(Error::Refused("the coordinator could not put the update together".to_owned()))
+    Err(Error::Refused("the coordinator did not take the update, and gave no reason".to_owned()))
 }
 
 /// Hands over the results of an evaluation.

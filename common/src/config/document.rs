@@ -105,12 +105,12 @@ impl Document {
         out
     }
 
-    /// The digest of all that decides the run's result: everything but `run.rounds`, `run.stop_at`, `run.name` and where
-    /// data lie (`data.source`), so that a run may be prolonged or moved.
+    /// The digest of all that decides the run's result: everything but `run.rounds`, `run.stop_at`, `run.name`,
+    /// `run.keep_models` and where data lie (`data.source`), so that a run may be prolonged or moved.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut entries = self.entries.clone();
-        for (section, keys) in [("run", &["rounds", "stop_at", "name"][..]), ("data", &["source"][..])] {
+        for (section, keys) in [("run", &["rounds", "stop_at", "name", "keep_models"][..]), ("data", &["source"][..])] {
             if let Some(Node { value: Value::Table(inner), .. }) = entries.get_mut(section) {
                 inner.retain(|key, _| !keys.contains(&key.as_str()));
             }
@@ -236,6 +236,7 @@ mod tests {
             document.digest()
         };
         assert_eq!(of("run.rounds=9"), of("run.rounds=3"));
+        assert_eq!(of("run.keep_models=9"), of("run.keep_models=3"));
         assert_eq!(of("data.source=digits"), of("data.source=idx:x"));
         assert_ne!(of("train.lr=0.1"), of("train.lr=0.5"));
     }

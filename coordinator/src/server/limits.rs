@@ -48,6 +48,9 @@ pub struct Limits {
     pub partial_age: Duration,
     /// Bytes that uploads that broke off may take on disk, each counted as if it were whole; the oldest go. Default 4 GiB.
     pub partial_bytes: u64,
+    /// Free space, in bytes, that an update which is kept on disk must leave there: none is taken that would leave less, so
+    /// that the journal can still be written. Default 256 MiB.
+    pub disk_floor_bytes: u64,
     /// Bytes of updates that are kept in memory until they are folded: with a journal those of at most 256 KiB, without one
     /// any. The others go to files. Default 16 MiB.
     pub staged_memory_bytes: usize,
@@ -77,6 +80,7 @@ impl Default for Limits {
             partials_per_client: 2,
             partial_age: Duration::from_secs(24 * 3600),
             partial_bytes: 4 << 30,
+            disk_floor_bytes: 256 << 20,
             staged_memory_bytes: 16 << 20,
             linger: Duration::from_secs(5),
             stranger_bytes: 64 * 1024,

@@ -144,9 +144,27 @@ impl Partials {
     }
 
     /// Gets `upload`, which is `key`'s, ready for what is missing; returns how much is here.
+    ///
+    /// # Errors
+    /// The disk failed; with [`io::ErrorKind::StorageFull`] it has too little space left.
     pub(super) fn begin(&self, key: &Key, upload: &mut Upload, bytes: u64) -> io::Result<u64> {
+        if let Some(folder) = &self.folder {
+            self.check_space(folder, bytes)?;
+        }
         let file = self.folder.as_ref().zip(key.file()).map(|(folder, name)| folder.join(name));
         upload.begin(&self.spools, bytes, file)
+    }
+
+    /// Whether the disk of `folder` takes `bytes` and has enough left.
+    fn check_space(&self, folder: &Path, bytes: u64) -> io::Result<()> {
+        let space = rustix::fs::statvfs(folder)?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        if free.saturating_sub(bytes) >= self.limits.disk_floor_bytes {
+            return Ok(());
+        }
+        let floor = self.limits.disk_floor_bytes;
+        let why = format!("the coordinator's disk has {free} bytes free, of which {floor} stay free");
+        Err(io::Error::new(io::ErrorKind::StorageFull, why))
     }
 
     /// Its update is whole, or will never count.
@@ -296,6 +314,19 @@ mod tests {
         }
         assert_eq!(send(&small, &key("c", 1), 8, later(3)), 8);
         assert_eq!(send(&small, &key("a", 1), 8, later(3)), 0, "the oldest made room");
+    }
+
+    /// What goes wrong without it: updates fill the disk, and the row that would make one count cannot be written.
+    #[test]
+    fn no_update_is_taken_that_would_leave_too_little_of_the_disk() {
+        let run = tempfile::tempdir().unwrap();
+        for (disk_floor_bytes, is_full) in [(0, false), (u64::MAX, true)] {
+            let limits = Limits { disk_floor_bytes, ..Limits::default() };
+            let partials = partials(limits).kept_in(run.path(), now()).unwrap();
+            let shared = partials.of(&key("a", 1), BYTES as u64, now()).unwrap();
+            let begun = partials.begin(&key("a", 1), &mut shared.try_lock().unwrap(), BYTES as u64);
+            assert_eq!(begun.is_err_and(|error| error.kind() == io::ErrorKind::StorageFull), is_full);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One connection: who it is, what it says, what it fetches and sends.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -464,7 +465,15 @@ impl Session {
         key: &Key,
         upload: &mut Upload,
     ) -> Result<Option<Spool>, Fault> {
-        let held = self.shared.partials.begin(key, upload, put.bytes).map_err(net::Error::Sink)?;
+        let held = match self.shared.partials.begin(key, upload, put.bytes) {
+            Ok(held) => held,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!(client = %self.client(), "an update is not taken: {error}");
+                let reason = short_text(error.to_string());
+                return answer(send, &Answer::Refused { reason }).await.map(|()| None).map_err(Fault::Transfer);
+            }
+            Err(error) => return Err(net::Error::Sink(error).into()),
+        };
         net::write_message(send, &Answer::Permit { from: held }).await?;
         let pace = self.shared.limits.upload_pace;
         let receiving = net::receive(recv, put.bytes - held, pace, |block| upload.take(block));

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::Finding;
 use crate::arguments::{program, quoted};
-use crate::command::run_folder::KEEP_MODELS;
 use crate::file::RunFile;
 use crate::output::bytes;
 
@@ -25,7 +24,7 @@ pub(super) fn check(path: &Path, set: &[String]) -> (Finding, u64) {
     let model = strategy.model.layout.bytes() as u64;
     let cohort = strategy.rounds.cohort.of(strategy.rounds.wait_for.max(1)) as u64;
     // Those kept, the best one, the one being written; an update of each member of a cohort until it is folded.
-    let run_bytes = model.saturating_mul(KEEP_MODELS as u64 + 2 + cohort);
+    let run_bytes = model.saturating_mul(strategy.keep_models as u64 + 2 + cohort);
     let found = format!(
         "`{}`: {} rounds, model of {}; `{} check {}` tells more",
         strategy.name,

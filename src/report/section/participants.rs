@@ -39,6 +39,7 @@ pub(super) fn participants(story: &Story) -> String {
         count(sum.lost),
         count(sum.refused)
     );
+    let lead = format!("{lead}{}", same(clients, sum.same));
     let most = clients.values().map(|client| client.weight).max().unwrap_or(0);
     if clients.len() <= TABLE_MAX {
         let rows: Vec<_> = clients.iter().map(|(id, client)| row(id, client, most)).collect();
@@ -57,6 +58,21 @@ pub(super) fn participants(story: &Story) -> String {
     ]
     .concat();
     section("participation", title, &lead, &content)
+}
+
+/// Who brought what another client brought too; nothing where nobody did.
+fn same(clients: &BTreeMap<ClientId, Participation>, updates: u64) -> String {
+    let who: Vec<&str> = clients.iter().filter(|(_, one)| one.same > 0).map(|(id, _)| id.as_str()).collect();
+    if who.is_empty() {
+        return String::new();
+    }
+    let named = who[..who.len().min(ENDS)].join(", ");
+    let more = if who.len() > ENDS { ", …" } else { "" };
+    format!(
+        " {} that counted {} the same, byte for byte, as another client's in the round ({named}{more}).",
+        plural(updates, "update"),
+        if updates == 1 { "was" } else { "were" }
+    )
 }
 
 /// Why updates were refused; nothing where none was.
