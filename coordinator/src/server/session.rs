@@ -176,9 +176,12 @@ async fn admit(
             _ => Err(Ended::Session(format!("{} did not begin with hello", peer.identity))),
         }
     };
+    // Strangers that knock and say no more do not keep a coordinator from its end.
+    let handshake = closing.run_until_cancelled(handshake);
     let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
     drop(half_open);
-    let (connection, peer, hello, send, reader) = joined.map_err(|_| "handshake took too long".to_owned())??;
+    let Some(joined) = joined.map_err(|_| "handshake took too long".to_owned())? else { return Ok(()) };
+    let (connection, peer, hello, send, reader) = joined?;
     connection.set_receive_window(shared.limits.windows.connection_bytes.into());
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let handle = Handle { connection: connection.clone(), serial: peer.serial.clone(), outbox };
