@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod optimize;
+pub mod receipt;
 pub mod record;
 pub mod round;
 pub mod select;

@@ -3,8 +3,9 @@
 //! * [`fold`]: adding updates to the exact integer sum. Always here, without any dependency, as is [`widest`]: a loop over
 //!   plain slices, run with the widest vectors of the processor.
 //! * The feature `train`: forward and backward passes over plain row-major slices, generic over f32 and f64.
-//!   [`linear`], [`conv2d`], [`max_pool2d`], [`avg_pool2d`], [`relu`] and [`dropout`] are layers,
-//!   [`cross_entropy`] and [`mse`] losses, [`sgd`] the update; [`matmul`] is what most of them stand on.
+//!   [`linear`], [`conv2d`], [`embedding`], [`max_pool2d`], [`avg_pool2d`], [`group_norm`], [`layer_norm`], [`rms_norm`],
+//!   [`relu`] and [`dropout`] are layers, [`cross_entropy`] and [`mse`] losses, [`sgd`] the update, [`divide`] prepares
+//!   images; [`matmul`] is what most of them stand on.
 //! * The feature `candle`: [`op`], the same as differentiable candle operators.
 //!
 //! No kernel starts a thread, draws a random number or reads a clock; callers own all three. No kernel allocates
@@ -19,13 +20,21 @@ mod avx512;
 pub mod conv2d;
 #[cfg(feature = "train")]
 pub mod cross_entropy;
+#[cfg(feature = "train")]
+pub mod divide;
 #[cfg(all(feature = "train", target_arch = "x86_64"))]
 mod dots;
 #[cfg(feature = "train")]
 pub mod dropout;
+#[cfg(feature = "train")]
+pub mod embedding;
 #[cfg(all(test, feature = "train"))]
 mod finite_difference;
 pub mod fold;
+#[cfg(feature = "train")]
+pub mod group_norm;
+#[cfg(feature = "train")]
+pub mod layer_norm;
 #[cfg(feature = "train")]
 pub mod linear;
 #[cfg(feature = "train")]
@@ -34,12 +43,16 @@ pub mod matmul;
 pub mod max_pool2d;
 #[cfg(feature = "train")]
 pub mod mse;
+#[cfg(feature = "train")]
+mod norm;
 #[cfg(feature = "candle")]
 pub mod op;
 #[cfg(feature = "train")]
 pub mod real;
 #[cfg(feature = "train")]
 pub mod relu;
+#[cfg(feature = "train")]
+pub mod rms_norm;
 #[cfg(feature = "train")]
 pub mod sgd;
 pub mod widest;

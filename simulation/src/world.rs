@@ -606,12 +606,18 @@ impl<'a> World<'a> {
         }
         let event = match failure {
             Some(reason) => client::Event::Failed { ticket, reason },
-            None => client::Event::Finished { ticket },
+            None => client::Event::Finished { ticket, digest: self.digest_of(client, ticket) },
         };
         if let (Ticket::Evaluate { .. }, Some(device)) = (ticket, self.devices.get_mut(client)) {
             device.results = Some(results);
         }
         self.client(client, event);
+    }
+
+    /// The digest of a finished update.
+    fn digest_of(&self, client: &ClientId, ticket: Ticket) -> Option<Digest> {
+        let (held, sealed) = self.devices.get(client)?.update.as_ref()?;
+        (*held == ticket).then_some(sealed.digest)
     }
 
     fn put(&mut self, client: &ClientId, ticket: Ticket) {

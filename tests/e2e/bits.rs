@@ -21,7 +21,7 @@ fn demo_and_simulation_commit_the_same_models() {
     }
 }
 
-/// The same over processes that are started one by one, with convolution, dropout, clipping, epochs and a cohort.
+/// The same over processes that are started one by one, with convolution, normalisation, dropout, clipping, epochs and a cohort.
 #[test]
 fn deployed_processes_and_simulation_commit_the_same_models() {
     let federation = Federation::new();
@@ -35,7 +35,8 @@ fn deployed_processes_and_simulation_commit_the_same_models() {
         ("dtype = \"f64\"\ninit = \"zeros\"", "init = \"he_normal\""),
         (
             "layers = [{ kind",
-            "layers = [{ kind = \"conv2d\", out = 4, kernel = 3, padding = 1 }, \"relu\", { kind = \"max_pool2d\", size = 2 }, \
+            "layers = [{ kind = \"conv2d\", out = 4, kernel = 3, padding = 1 }, { kind = \"group_norm\", groups = 2 }, \"relu\", \
+             { kind = \"max_pool2d\", size = 2 }, \
              \"flatten\", { kind = \"dropout\", p = 0.25 }, { kind",
         ),
         ("lr = 0.5", "lr = 0.05, momentum = 0.9"),

@@ -57,6 +57,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// A client's connection is probed after this much silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
+/// … and ends after this much.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// Certificates are not what is tested here.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -310,12 +313,18 @@ impl<'a> Scenario<'a> {
             once: true,
             windows: Windows::default(),
             keep_alive: KEEP_ALIVE,
+            idle: IDLE,
+            models: Some(self.folder.path().join(format!("models-{client}"))),
         };
         let (told, began, name) = (Arc::clone(&self.told), self.began, settings.name.clone());
-        let tell = move |status: Status| {
+        let tell = move |mut status: Status| {
+            if let Status::Acknowledged { receipt, .. } = &mut status {
+                // Made with a key that each run draws for itself.
+                *receipt = Digest([0; 32]);
+            }
             let mut told = told.lock().unwrap();
             told.trace.push(format!("{:?} {name} {status:?}", began.elapsed()));
-            if let Status::Acknowledged { ticket, digest } = status {
+            if let Status::Acknowledged { ticket, digest, .. } = status {
                 let training = told.trained[&(client, digest)];
                 told.acknowledged.push(Acknowledged { client, ticket, training });
             }
@@ -385,7 +394,7 @@ impl Worker for Basis {
         let bytes: Vec<u8> = values.iter().flat_map(|value: &f64| value.to_le_bytes()).collect();
         let update = Parameters::new(Arc::clone(model.layout()), bytes.into()).map_err(|error| error.to_string())?;
         told.trained.insert((self.client, update.digest()), training);
-        Ok(Update { update, weight: 1, metrics: None })
+        Ok(Update { update, weight: 1 })
     }
 
     fn evaluate(&mut self, _: &Parameters, _: &mut dyn Watch) -> Result<Results, String> {

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 use tributary_common::id::{Round, RunId, Ticket};
 use tributary_common::message::{Offer, Put, Ready, Results};
-use tributary_common::metrics::Metrics;
 use tributary_common::net::System;
 use tributary_common::parameters::{Layout, Parameters};
 
@@ -52,8 +51,6 @@ pub struct Update {
     pub update: Parameters,
     /// Number of examples trained on.
     pub weight: u64,
-    /// What was measured on the way.
-    pub metrics: Option<Metrics>,
 }
 
 impl Update {
@@ -65,7 +62,6 @@ impl Update {
             digest: self.update.digest(),
             bytes: self.update.bytes().len() as u64,
             weight: self.weight,
-            metrics: self.metrics.clone(),
         }
     }
 }

@@ -5,13 +5,15 @@ use std::fmt;
 use tributary_common::model::{Classes, Input};
 
 use super::scale::{Real, Scale};
-use super::{EXAMPLES_MAX, Error};
+use super::{Clouds, EXAMPLES_MAX, Error};
 
 /// The values of all examples, one after the other, as the source has them.
 #[derive(Clone)]
 pub enum Features {
     /// Images: a byte a pixel.
     Bytes(Vec<u8>),
+    /// Synthetic ones, which are computed whenever they are read.
+    Clouds(Clouds),
     /// Tables.
     Reals(Vec<f32>),
 }
@@ -20,7 +22,24 @@ impl Features {
     const fn len(&self) -> usize {
         match self {
             Self::Bytes(values) => values.len(),
+            Self::Clouds(clouds) => clouds.len(),
             Self::Reals(values) => values.len(),
+        }
+    }
+
+    /// Where the first value stands that is no whole number below `below`.
+    fn first_no_index(&self, below: usize) -> Option<usize> {
+        match self {
+            Self::Bytes(values) => values.iter().position(|&value| usize::from(value) >= below),
+            // Real numbers around a centre.
+            Self::Clouds(clouds) => (clouds.len() > 0).then_some(0),
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "an embedding has at most 2^24 rows, exact in single precision"
+            )]
+            Self::Reals(values) => {
+                values.iter().position(|&value| !(value >= 0.0 && value < below as f32 && value.fract() == 0.0))
+            }
         }
     }
 }
@@ -54,6 +73,7 @@ pub struct Dataset {
     /// Which value of a column each example has, where one was asked for.
     groups: Option<Vec<u32>>,
     n_classes: usize,
+    indices_below: Option<usize>,
     single: Scale<f32>,
     double: Scale<f64>,
 }
@@ -62,8 +82,8 @@ impl Dataset {
     /// Examples of the source `what`; `columns` are the names of an example's values, none for images.
     ///
     /// # Errors
-    /// No examples or too many, another number of values than the run's, labels that are not the run's kind or not below
-    /// its number of classes.
+    /// No examples or too many, another number of values than the run's, values that are no indices where the model looks
+    /// them up, labels that are not the run's kind or not below its number of classes.
     pub fn new(
         what: &str,
         input: &Input,
@@ -105,10 +125,32 @@ impl Dataset {
                 ));
             }
         }
+        if let Some(below) = input.indices_below
+            && let Some(at) = features.first_no_index(below)
+        {
+            let value = columns.get(at % values).map_or_else(|| (at % values).to_string(), |name| format!("`{name}`"));
+            let problem = format!(
+                "value {value} of row {} (counted from 0) is no whole number from 0 to {}, the rows of the embedding",
+                at / values,
+                below - 1
+            );
+            return Err(fail(problem, "raise `count` of the layer `embedding`, or correct the value"));
+        }
         let n_classes = input.classes.as_ref().map_or(0, Classes::count);
         let (what, shape) = (what.to_owned(), input.shape.clone());
         let (single, double) = (Scale::of(input), Scale::of(input));
-        Ok(Self { what, shape, features, labels, columns, groups: None, n_classes, single, double })
+        Ok(Self {
+            what,
+            shape,
+            features,
+            labels,
+            columns,
+            groups: None,
+            n_classes,
+            indices_below: input.indices_below,
+            single,
+            double,
+        })
     }
 
     /// The same examples, each with the group it belongs to.
@@ -175,6 +217,12 @@ impl Dataset {
         self.n_classes
     }
 
+    /// What every value was found to be below, as a whole number; none where nobody asked.
+    #[must_use]
+    pub const fn indices_below(&self) -> Option<usize> {
+        self.indices_below
+    }
+
     /// The group of each example: values of one column of a table, numbered in the order of their bytes; none where no
     /// column was asked for.
     #[must_use]
@@ -204,10 +252,19 @@ impl Dataset {
     fn gather<T: Real>(&self, scale: &Scale<T>, indices: &[u32], out: &mut [T]) {
         let values = self.values();
         assert_eq!(out.len(), indices.len() * values, "every value has its place");
+        let mut computed = match &self.features {
+            Features::Clouds(_) => vec![0.0; values],
+            Features::Bytes(_) | Features::Reals(_) => Vec::new(),
+        };
         for (&index, out) in indices.iter().zip(out.chunks_exact_mut(values)) {
             let at = index as usize * values;
             match &self.features {
                 Features::Bytes(stored) => scale.read_bytes(&stored[at..at + values], out),
+                Features::Clouds(clouds) => {
+                    let label = self.classes().map_or(0, |labels| labels[index as usize]);
+                    clouds.read(index, label, &mut computed);
+                    scale.read_reals(&computed, out);
+                }
                 Features::Reals(stored) => scale.read_reals(&stored[at..at + values], out),
             }
         }
@@ -222,6 +279,7 @@ impl Dataset {
             Features::Bytes(stored) => {
                 Features::Bytes(rows().flat_map(|row| &stored[row * values..][..values]).copied().collect())
             }
+            Features::Clouds(clouds) => Features::Clouds(clouds.select(indices)),
             Features::Reals(stored) => {
                 Features::Reals(rows().flat_map(|row| &stored[row * values..][..values]).copied().collect())
             }
@@ -238,6 +296,7 @@ impl Dataset {
             columns: self.columns.clone(),
             groups: self.groups.as_ref().map(|groups| rows().map(|row| groups[row]).collect()),
             n_classes: self.n_classes,
+            indices_below: self.indices_below,
             single: self.single.clone(),
             double: self.double.clone(),
         }
@@ -315,5 +374,23 @@ mod tests {
             let error = error.unwrap_err();
             assert!(error.to_string().contains(expected) && error.hint().is_some(), "{error}");
         }
+    }
+    /// The embedding would read beyond its table. The value itself is private.
+    #[test]
+    fn values_that_are_no_indices_are_named_by_row_and_column_and_never_shown() {
+        let mut input = input("shape = [2]\nclasses = 2");
+        input.indices_below = Some(9);
+        let of = |features, columns: &[&str]| {
+            let columns = columns.iter().map(|&name| name.to_owned()).collect();
+            Dataset::new("x", &input, features, Labels::Classes(vec![0, 1]), columns).map_err(|error| error.to_string())
+        };
+        let set = of(Features::Reals(vec![0.0, 8.0, 3.0, 1.0]), &[]).unwrap();
+        assert_eq!(set.select(&[1]).indices_below(), Some(9));
+        for wrong in [9.0, -1.0, 0.5, f32::NAN, 1e9] {
+            let error = of(Features::Reals(vec![0.0, 8.0, wrong, 1.0]), &["a", "b"]).unwrap_err();
+            assert!(error.contains("value `a` of row 1 (counted from 0) is no whole number from 0 to 8"), "{error}");
+        }
+        let error = of(Features::Bytes(vec![0, 77, 1, 1]), &[]).unwrap_err();
+        assert!(error.contains("value 1 of row 0") && !error.contains("77"), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! How a stored value becomes the model's input: x / divide, then (x − mean) / std.
 
 use tributary_common::model::Input;
+use tributary_kernels::divide;
 
 mod sealed {
     pub trait Sealed {}
@@ -10,9 +11,7 @@ mod sealed {
 
 /// The type in which a model computes. Every operation of the preparation is done in it, so that a double-precision run
 /// sees `pixel / 16` exactly.
-pub trait Real:
-    Copy + From<u8> + std::ops::Sub<Output = Self> + std::ops::Div<Output = Self> + std::fmt::Debug + sealed::Sealed
-{
+pub trait Real: tributary_kernels::real::Real + From<u8> + sealed::Sealed {
     /// The nearest value of the type.
     fn nearest(value: f64) -> Self;
     /// A stored value of a table, exact.
@@ -44,8 +43,6 @@ impl Real for f64 {
 #[derive(Clone, Debug)]
 pub(super) struct Scale<T> {
     divide: T,
-    /// x / divide of every byte: images need no division while training.
-    bytes: [T; 256],
     /// Mean and standard deviation of each value of an example; empty for none.
     constants: Vec<(T, T)>,
 }
@@ -53,17 +50,14 @@ pub(super) struct Scale<T> {
 impl<T: Real> Scale<T> {
     pub(super) fn of(input: &Input) -> Self {
         let divide = T::nearest(input.divide);
-        let bytes = std::array::from_fn(|byte| T::from(u8::try_from(byte).expect("an index below 256")) / divide);
         let constants = input.standardise.as_ref().map_or_else(Vec::new, |constants| {
             constants.mean.iter().zip(&constants.std).map(|(&mean, &std)| (T::nearest(mean), T::nearest(std))).collect()
         });
-        Self { divide, bytes, constants }
+        Self { divide, constants }
     }
 
     pub(super) fn read_bytes(&self, stored: &[u8], out: &mut [T]) {
-        for (out, &byte) in out.iter_mut().zip(stored) {
-            *out = self.bytes[usize::from(byte)];
-        }
+        divide::bytes(stored, self.divide, out);
         self.standardise(out);
     }
 

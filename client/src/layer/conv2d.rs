@@ -5,7 +5,6 @@ use candle_core::{Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::conv2d::{self, Gradients};
 use tributary_kernels::relu::Activation;
-use tributary_kernels::sgd;
 use tributary_kernels::window::Window;
 
 #[cfg(feature = "candle")]
@@ -58,15 +57,11 @@ impl<T: Element> Across<T> for Conv2d {
         let Backward { batch, learn, x, y, dy, dx, workspace } = pass;
         self.activation.backward(y, dy);
         let shape = conv2d::Conv2d { batch, ..self.shape };
-        let (weight, bias) = self.tensors.change(learn.weights);
-        let (dweight, mut dbias) = self.tensors.change(learn.gradient);
-        let gradients = Gradients { input: dx, weight: Some(&mut *dweight), bias: dbias.as_deref_mut() };
+        let (weight, _) = self.tensors.read(learn.weights);
+        let (dweight, dbias) = self.tensors.change(learn.gradient);
+        let gradients = Gradients { input: dx, weight: Some(dweight), bias: dbias };
         conv2d::backward(shape, x, weight, dy, gradients, workspace);
-        let Some(step) = learn.step else { return };
-        sgd::update(step, weight, dweight);
-        if let (Some(bias), Some(dbias)) = (bias, dbias) {
-            sgd::update(step, bias, dbias);
-        }
+        self.tensors.step(learn);
     }
 }
 

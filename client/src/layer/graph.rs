@@ -28,8 +28,17 @@ impl Graph<'_> {
 
     /// The layer's weight.
     pub(super) fn weight(&self, place: &Place<'_>) -> Result<&Tensor> {
-        let missing = || candle_core::Error::Msg(format!("layer {} has no weight", place.index));
-        self.parameter(place, "weight").ok_or_else(missing)
+        self.required(place, "weight")
+    }
+
+    /// The layer's bias, where there always is one.
+    pub(super) fn bias(&self, place: &Place<'_>) -> Result<&Tensor> {
+        self.required(place, "bias")
+    }
+
+    fn required(&self, place: &Place<'_>, name: &str) -> Result<&Tensor> {
+        let missing = || candle_core::Error::Msg(format!("layer {} has no {name}", place.index));
+        self.parameter(place, name).ok_or_else(missing)
     }
 }
 

@@ -2,15 +2,14 @@
 
 #[cfg(feature = "candle")]
 use candle_core::{Result, Tensor};
-use tributary_common::model::{Layer, layer};
+use tributary_common::model::Layer;
 use tributary_kernels::max_pool2d;
-use tributary_kernels::window::Window;
 
 #[cfg(feature = "candle")]
 use super::Graph;
 #[cfg(feature = "candle")]
 use super::graph::another;
-use super::{Across, Backward, Element, Forward, Operator, Place, Row};
+use super::{Across, Backward, Element, Forward, Operator, Place, Row, window};
 
 pub(super) const ROW: Row = Row {
     name: "max_pool2d",
@@ -32,10 +31,6 @@ fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {
     let &[planes, height, width] = place.input().as_slice() else { return None };
     let shape = max_pool2d::MaxPool2d { planes, input: [height, width], window: [window(pool); 2] };
     Some(Operator::Across(Box::new(MaxPool2d { shape, indices: Vec::new() })))
-}
-
-const fn window(pool: &layer::MaxPool2d) -> Window {
-    Window { kernel: pool.size, stride: pool.stride, padding: pool.padding, dilation: 1 }
 }
 
 impl MaxPool2d {

@@ -4,23 +4,30 @@
 //! A layer holds no parameters: these stand in one buffer of the network, in the packed order of the model's layout, so
 //! that loading a model, stepping an optimiser and taking the difference are each one pass over memory.
 
+mod avg_pool2d;
 mod conv2d;
 mod dropout;
 mod element;
+mod embedding;
 mod flatten;
 #[cfg(feature = "candle")]
 mod graph;
+mod group_norm;
+mod layer_norm;
 mod linear;
 mod max_pool2d;
 mod relu;
+mod rms_norm;
 mod tensors;
 
 use std::ops::Range;
 
+use tributary_common::model::layer::Pool;
 use tributary_common::model::{Layer, Model, Shape};
 use tributary_common::rng::Stream;
 use tributary_kernels::relu::Activation;
 use tributary_kernels::sgd::Step;
+use tributary_kernels::window::Window;
 use tributary_kernels::workspace::Workspace;
 
 pub(crate) use element::Element;
@@ -41,7 +48,19 @@ pub(crate) struct Row {
 }
 
 /// Every layer, by name.
-pub(crate) const ROWS: &[Row] = &[conv2d::ROW, dropout::ROW, flatten::ROW, linear::ROW, max_pool2d::ROW, relu::ROW];
+pub(crate) const ROWS: &[Row] = &[
+    avg_pool2d::ROW,
+    conv2d::ROW,
+    dropout::ROW,
+    embedding::ROW,
+    flatten::ROW,
+    group_norm::ROW,
+    layer_norm::ROW,
+    linear::ROW,
+    max_pool2d::ROW,
+    relu::ROW,
+    rms_norm::ROW,
+];
 
 /// A layer in its model.
 pub(crate) struct Place<'a> {
@@ -134,6 +153,11 @@ pub(crate) struct Learn<'a, T> {
     pub(crate) gradient: &'a mut [T],
     /// Plain descent is done by the layer itself, which may then never store the gradient.
     pub(crate) step: Option<Step<T>>,
+}
+
+/// How the window of a pooling moves, along either axis.
+const fn window(pool: &Pool) -> Window {
+    Window { kernel: pool.size, stride: pool.stride, padding: pool.padding, dilation: 1 }
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::Place;
+use tributary_kernels::sgd;
+
+use super::{Element, Learn, Place};
 
 /// Weight and, if the layer has one, bias.
 pub(super) struct Tensors {
@@ -27,6 +29,17 @@ impl Tensors {
                 let [weight, bias] = both.expect("a layout's tensors lie in its buffer and do not overlap");
                 (weight, Some(bias))
             }
+        }
+    }
+
+    /// Steps along the gradient that the layer has just written, where the layer is to do that itself.
+    pub(super) fn step<T: Element>(&self, learn: Learn<'_, T>) {
+        let Some(step) = learn.step else { return };
+        let (weight, bias) = self.change(learn.weights);
+        let (dweight, dbias) = self.read(learn.gradient);
+        sgd::update(step, weight, dweight);
+        if let (Some(bias), Some(dbias)) = (bias, dbias) {
+            sgd::update(step, bias, dbias);
         }
     }
 }

@@ -94,10 +94,11 @@ impl Plan {
     pub fn parse(document: &Document) -> Result<Self, Error> {
         let mut root = document.table();
         let seed = root.section("run")?.optional("seed").map_or(Ok(0), |item| item.integer(0..=u64::MAX))?;
-        let input = Input::parse(root.section("input")?)?;
+        let mut input = Input::parse(root.section("input")?)?;
         let section = root.section("model")?;
         let dtype = section.clone().optional("dtype");
         let model = Model::parse(section, &input)?;
+        input.indices_below = model.indices_below();
         check_dtype(model.dtype, dtype)?;
         let stages = Pipeline::parse(root.optional("stages"))?;
         let train = Train::parse(root.section("train")?, &input)?;

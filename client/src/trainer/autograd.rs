@@ -143,7 +143,7 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::tests::{Problem, images};
+    use crate::trainer::tests::{Problem, images, normalised, sentences};
     use crate::trainer::{Local, Trainer, Unwatched};
 
     fn both(problem: &Problem, bound: f64) {
@@ -179,6 +179,11 @@ mod tests {
             // Nine steps: rounding of one value is 2^-53 or 2^-24 of about one, and sums over up to 108 products.
             both(&images("f64", &train), 1e-13);
             both(&images("f32", &train), 2e-6);
+            both(&sentences("f64", &train), 1e-13);
+            both(&sentences("f32", &train), 2e-6);
+            // Six normalisations one after the other multiply what rounding leaves.
+            both(&normalised("f64", &train), 1e-12);
+            both(&normalised("f32", &train), 2e-5);
         }
     }
 

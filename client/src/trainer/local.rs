@@ -86,6 +86,10 @@ impl Local {
             let expected = format!("{:?} in {classes} classes are needed", input.shape);
             return Err(Error::ExamplesDiffer(format!("{shape:?} in {found} classes came, {expected}")));
         }
+        if dataset.indices_below() != input.indices_below {
+            let problem = "the model looks their values up, which were not checked for it".to_owned();
+            return Err(Error::ExamplesDiffer(problem));
+        }
         let batch = batch.min(examples.indices.len());
         if self.example_bytes.saturating_mul(batch) > BATCH_BYTES_MAX {
             return Err(Error::TooLarge { batch, bytes_max: BATCH_BYTES_MAX });

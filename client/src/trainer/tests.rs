@@ -17,6 +17,7 @@ use crate::plan::tests::plan;
 pub(super) struct Problem {
     pub(super) plan: Arc<Plan>,
     pub(super) model: Parameters,
+    features: Features,
     dataset: Dataset,
     indices: Vec<u32>,
     client: ClientId,
@@ -26,10 +27,11 @@ impl Problem {
     pub(super) fn new(text: &str, features: Vec<f32>, labels: Labels) -> Self {
         let plan = plan(text);
         let rows = features.len() / plan.input.values();
-        let dataset = Dataset::new("test", &plan.input, Features::Reals(features), labels, Vec::new()).unwrap();
+        let features = Features::Reals(features);
+        let dataset = Dataset::new("test", &plan.input, features.clone(), labels, Vec::new()).unwrap();
         let model = initial::parameters(&plan.model, plan.seed);
         let indices = (0..u32::try_from(rows).unwrap()).collect();
-        Self { plan: Arc::new(plan), model, dataset, indices, client: ClientId::simulated(3, 10) }
+        Self { plan: Arc::new(plan), model, features, dataset, indices, client: ClientId::simulated(3, 10) }
     }
 
     pub(super) fn task(&self) -> Task<'_> {
@@ -88,6 +90,33 @@ pub(super) fn images(dtype: &str, train: &str) -> Problem {
     Problem::new(&text, features, Labels::Classes(vec![0, 1, 2, 0, 1, 2, 0]))
 }
 
+/// The same images through normalisations and an average, each before and without a rectifier.
+pub(super) fn normalised(dtype: &str, train: &str) -> Problem {
+    let text = format!(
+        "run = {{ seed = 4 }}\ninput = {{ shape = [1, 6, 6], classes = 3 }}\nmodel = {{ dtype = '{dtype}', layers = [\
+         {{ kind = 'conv2d', out = 4, kernel = 3, bias = false }}, {{ kind = 'group_norm', groups = 2 }}, 'relu',\
+         {{ kind = 'avg_pool2d', size = 3, stride = 1, padding = 1 }}, {{ kind = 'layer_norm', dims = 2, eps = 1e-3 }},\
+         {{ kind = 'group_norm', groups = 4 }}, {{ kind = 'rms_norm', dims = 3 }}, 'flatten',\
+         {{ kind = 'linear', out = 6 }}, {{ kind = 'rms_norm', eps = 0.01 }}, 'relu', {{ kind = 'linear', out = 6 }},\
+         {{ kind = 'layer_norm' }}, 'relu', {{ kind = 'linear', out = 3 }}] }}\ntrain = {{ loss = 'cross_entropy', {train} }}"
+    );
+    let Features::Reals(features) = images(dtype, train).features else { panic!("images are of real numbers") };
+    Problem::new(&text, features, Labels::Classes(vec![0, 1, 2, 0, 1, 2, 0]))
+}
+
+/// Three classes of sentences of four words, some of which come twice in one.
+pub(super) fn sentences(dtype: &str, train: &str) -> Problem {
+    let text = format!(
+        "run = {{ seed = 4 }}\ninput = {{ shape = [4], classes = 3 }}\nmodel = {{ dtype = '{dtype}', layers = [\
+         {{ kind = 'embedding', count = 6, out = 5 }}, 'relu', {{ kind = 'layer_norm' }}, 'flatten',\
+         {{ kind = 'linear', out = 3 }}] }}\ntrain = {{ loss = 'cross_entropy', {train} }}"
+    );
+    let words = [[0, 1, 2, 1], [1, 4, 2, 2], [0, 0, 0, 0], [1, 0, 4, 2], [2, 4, 4, 1], [5, 2, 1, 0], [4, 2, 0, 1]];
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let features = words.as_flattened().iter().map(|&word| word as f32).collect();
+    Problem::new(&text, features, Labels::Classes(vec![0, 1, 2, 0, 1, 2, 0]))
+}
+
 /// Numbers y = 2x + 1 to be found by one weight and one bias, which stand as bias, weight in the buffer.
 pub(super) fn line(train: &str) -> Problem {
     let text = format!(
@@ -127,20 +156,22 @@ fn one_full_batch_step_on_three_examples_by_hand() {
 /// A step of rate 1 is the negative gradient; the loss of the same masks is what training reports.
 #[test]
 fn gradient_of_a_whole_network_agrees_with_differences() {
-    const STEP: f64 = 1e-4;
-    let problem = images("f64", "optimizer = { kind = 'sgd', lr = 1.0 }, steps = 1, batch = 'all'");
-    let mut trainer = Local::new(Arc::clone(&problem.plan));
-    let update: Vec<f64> = problem.train().update.values().collect();
-    let mut loss = |model: &Parameters| {
-        let trained = trainer.train(&Task { model, ..problem.task() }, &mut Unwatched).unwrap();
-        trained.metrics.unwrap().loss()
-    };
-    for (at, got) in update.iter().enumerate() {
-        let slope = (loss(&problem.nudged(at, STEP)) - loss(&problem.nudged(at, -STEP))) / (2.0 * STEP);
-        // Losses come rounded to 2^-40, so their difference over 2e-4 is known to about 1e-8.
-        assert!((got + slope).abs() < 1e-6, "value {at}: step {got}, slope {slope}");
+    const STEP: f64 = 2e-5;
+    for problem in [images, normalised, sentences] {
+        let problem = problem("f64", "optimizer = { kind = 'sgd', lr = 1.0 }, steps = 1, batch = 'all'");
+        let mut trainer = Local::new(Arc::clone(&problem.plan));
+        let update: Vec<f64> = problem.train().update.values().collect();
+        let mut loss = |model: &Parameters| {
+            let trained = trainer.train(&Task { model, ..problem.task() }, &mut Unwatched).unwrap();
+            trained.metrics.unwrap().loss()
+        };
+        for (at, got) in update.iter().enumerate() {
+            let slope = (loss(&problem.nudged(at, STEP)) - loss(&problem.nudged(at, -STEP))) / (2.0 * STEP);
+            // Losses come rounded to 2^-40, so their difference over 4e-5 is known to about 5e-8.
+            assert!((got + slope).abs() < 1e-6, "value {at}: step {got}, slope {slope}");
+        }
+        assert!(update.iter().filter(|v| v.abs() > 1e-4).count() > update.len() / 2, "a dead network proves nothing");
     }
-    assert!(update.iter().filter(|v| v.abs() > 1e-4).count() > update.len() / 2, "a dead network proves nothing");
 }
 
 #[test]
@@ -265,6 +296,22 @@ fn divergence_in_the_last_step_names_the_tensor() {
     let problem = line("optimizer = { kind = 'sgd', lr = 1e38 }, steps = 8");
     let error = Local::new(Arc::clone(&problem.plan)).train(&problem.task(), &mut Unwatched).unwrap_err();
     assert!(error.to_string().contains("is not finite in step"), "{error}");
+}
+
+/// An index beyond the table would stop the process; the data set has looked at all of them only if it was asked to.
+#[test]
+fn examples_whose_indices_nobody_checked_are_refused() {
+    let problem = sentences("f32", "optimizer = { kind = 'sgd', lr = 0.1 }, steps = 1, batch = 3");
+    let mut input = problem.plan.input.clone();
+    input.indices_below = None;
+    let features = Features::Reals(vec![0.0, 1.0, 2.0, 6.0]);
+    let dataset = Dataset::new("test", &input, features, Labels::Classes(vec![0]), Vec::new()).unwrap();
+    let examples = Examples { dataset: &dataset, indices: &[0] };
+    let mut trainer = Local::new(Arc::clone(&problem.plan));
+    let error = trainer.train(&Task { examples, ..problem.task() }, &mut Unwatched).unwrap_err();
+    assert!(matches!(error, Error::ExamplesDiffer(_)), "{error}");
+    let error = trainer.evaluate(&problem.model, &examples, &mut Unwatched).unwrap_err();
+    assert!(matches!(error, Error::ExamplesDiffer(_)), "{error}");
 }
 
 #[test]

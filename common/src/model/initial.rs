@@ -5,6 +5,21 @@ use crate::id::{Round, Seed};
 use crate::parameters::{AlignedBuffer, Parameters};
 use crate::rng::{self, Purpose, Stream};
 
+/// What a parameter is for, which decides how it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Is added: uniform in ±1/√fan_in, or zero where the scheme says so.
+    Bias,
+    /// Scales normalised values: one, whatever the scheme.
+    Scale,
+    /// Shifts normalised values: zero, whatever the scheme.
+    Shift,
+    /// Is looked up: standard normal, or zero where the scheme says so.
+    Table,
+    /// Is multiplied with: by the scheme.
+    Weight,
+}
+
 /// How weights begin. Biases are uniform in ±1/√fan_in (`PyTorch`'s default), or zero where everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
@@ -31,12 +46,14 @@ impl Init {
     fn draw(self, parameter: &Parameter, stream: &mut Stream) -> f64 {
         let (fan_in, fan_out) = (parameter.fan_in as f64, parameter.fan_out as f64);
         let mut within = |bound: f64| (2.0 * stream.uniform() - 1.0) * bound;
-        match (self, parameter.is_bias) {
-            (Self::Zeros, _) => 0.0,
-            (_, true) => within(1.0 / libm::sqrt(fan_in)),
-            (Self::GlorotUniform, false) => within(libm::sqrt(6.0 / (fan_in + fan_out))),
-            (Self::HeUniform, false) => within(libm::sqrt(6.0 / fan_in)),
-            (Self::HeNormal, false) => stream.normal() * libm::sqrt(2.0 / fan_in),
+        match (self, parameter.kind) {
+            (_, Kind::Scale) => 1.0,
+            (_, Kind::Shift) | (Self::Zeros, _) => 0.0,
+            (_, Kind::Bias) => within(1.0 / libm::sqrt(fan_in)),
+            (_, Kind::Table) => stream.normal(),
+            (Self::GlorotUniform, Kind::Weight) => within(libm::sqrt(6.0 / (fan_in + fan_out))),
+            (Self::HeUniform, Kind::Weight) => within(libm::sqrt(6.0 / fan_in)),
+            (Self::HeNormal, Kind::Weight) => stream.normal() * libm::sqrt(2.0 / fan_in),
         }
     }
 }
@@ -81,6 +98,27 @@ mod tests {
             let got = values.iter().map(|v| v * v).sum::<f64>() / 5000.0;
             // Five standard errors of a normal's variance at 5000 values: 5·√(2/5000) = 10 %.
             assert!((got - variance).abs() <= 0.1 * variance, "{word}: {got} against {variance}");
+        }
+    }
+
+    /// As PyTorch begins them: a normalisation as the identity, an embedding as a standard normal.
+    #[test]
+    fn normalisations_begin_as_the_identity_and_tables_as_normal_numbers() {
+        let text = |init| {
+            format!(
+                "input = {{ shape = [2], classes = 20 }}\n[model]\ninit = '{init}'\nlayers = [\
+                 {{kind='embedding',count=500,out=10}}, {{kind='layer_norm'}}, 'flatten']"
+            )
+        };
+        for (init, variance) in [("he_normal", 1.0), ("zeros", 0.0)] {
+            let mut root = Document::parse("m.toml", &text(init)).unwrap().table();
+            let input = Input::parse(root.section("input").unwrap()).unwrap();
+            let parameters = parameters(&Model::parse(root.section("model").unwrap(), &input).unwrap(), Seed(1));
+            // Packed order: the table of layer 0, then bias and weight of layer 1.
+            let values: Vec<f64> = parameters.values().collect();
+            let got = values[..5000].iter().map(|v| v * v).sum::<f64>() / 5000.0;
+            assert!((got - variance).abs() <= 0.1 * variance, "{init}: {got} against {variance}");
+            assert_eq!(values[5000..], [vec![0.0; 10], vec![1.0; 10]].concat());
         }
     }
 

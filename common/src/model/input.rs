@@ -62,6 +62,9 @@ pub struct Input {
     pub label: Option<String>,
     /// Columns of a table that are not fed to the model.
     pub drop: Vec<String>,
+    /// Every value is a whole number below this, because the model looks it up ([`super::Model::indices_below`]); none in
+    /// `[input]` itself, whoever reads the model too sets it.
+    pub indices_below: Option<usize>,
 }
 
 impl Input {
@@ -88,7 +91,7 @@ impl Input {
         let label = table.optional("label").map(|item| item.text().map(str::to_owned)).transpose()?;
         let drop = table.optional("drop").map_or_else(|| Ok(Vec::new()), texts)?;
         table.finish()?;
-        Ok(Self { shape, divide, standardise, classes, label, drop })
+        Ok(Self { shape, divide, standardise, classes, label, drop, indices_below: None })
     }
 
     /// Number of values of one example.

@@ -1,6 +1,6 @@
 //! Updates on their way: small ones in memory, the others in temporary files. What the journal has kept is read from there.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -33,15 +33,19 @@ impl Spools {
         Self { folder, largest, memory_max, memory_used: Arc::new(AtomicUsize::new(0)) }
     }
 
-    /// A spool for `bytes`.
-    pub(super) fn open(&self, bytes: u64) -> io::Result<Spool> {
+    /// A spool for `bytes`; what is too large for memory goes into `file`, or into one without a name of its own.
+    pub(super) fn open(&self, bytes: u64, file: Option<PathBuf>) -> io::Result<Spool> {
         let small = usize::try_from(bytes).ok().filter(|_| bytes <= self.largest);
         if let Some(bytes) = small.filter(|bytes| self.reserve(*bytes)) {
             let lease = Lease { bytes, used: Arc::clone(&self.memory_used) };
             return Ok(Spool(Inner::Memory { bytes: Vec::with_capacity(bytes), lease }));
         }
-        let (file, path) = tempfile::NamedTempFile::new_in(&self.folder)?.into_parts();
-        Ok(Spool(Inner::File { file, path: Some(path) }))
+        let Some(path) = file else {
+            let (file, path) = tempfile::NamedTempFile::new_in(&self.folder)?.into_parts();
+            return Ok(Spool::of_file(file, path));
+        };
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
+        Ok(Spool::of_file(file, TempPath::try_from_path(path)?))
     }
 
     fn reserve(&self, bytes: usize) -> bool {
@@ -94,6 +98,19 @@ impl From<KeptUpdate> for Spool {
 }
 
 impl Spool {
+    /// A file that holds the beginning of an update, or nothing yet; it is written at its end.
+    pub(super) const fn of_file(file: File, path: TempPath) -> Self {
+        Self(Inner::File { file, path: Some(path) })
+    }
+
+    /// Closes a spool that is a file with a name; any other stays what it is.
+    pub(super) fn into_path(self) -> Result<TempPath, Self> {
+        match self.0 {
+            Inner::File { path: Some(path), .. } => Ok(path),
+            other => Err(Self(other)),
+        }
+    }
+
     pub(super) fn write(&mut self, block: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Inner::File { file, .. } => file.write_all(block),
@@ -147,7 +164,7 @@ mod tests {
     use super::*;
 
     fn round_trip(spools: &Spools, len: usize) -> bool {
-        let mut spool = spools.open(len as u64).unwrap();
+        let mut spool = spools.open(len as u64, None).unwrap();
         let bytes: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
         bytes.chunks(1000).for_each(|block| spool.write(block).unwrap());
         let is_memory = matches!(spool.0, Inner::Memory { .. });
@@ -168,7 +185,7 @@ mod tests {
         assert!(round_trip(&Spools::new(None, 2 * large), large));
         let spools = Spools::new(None, 3000);
         assert!(round_trip(&spools, 2000));
-        let held = spools.open(2000).unwrap();
+        let held = spools.open(2000, None).unwrap();
         assert!(!round_trip(&spools, 2000), "the budget is taken");
         drop(held);
         assert!(round_trip(&spools, 2000), "and given back");

@@ -175,6 +175,10 @@ impl Store for Folder {
         Some(self.path.join(MODEL)).filter(|path| path.is_file())
     }
 
+    fn folder(&self) -> Option<PathBuf> {
+        Some(self.path.clone())
+    }
+
     fn spool(&self) -> Option<PathBuf> {
         Some(journal::updates_folder(&self.path))
     }

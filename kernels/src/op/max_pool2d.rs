@@ -4,6 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::values::{Element, compute, read, unsupported};
+use super::views::views;
 use crate::max_pool2d::{self, MaxPool2d};
 use crate::window::Window;
 
@@ -18,33 +19,12 @@ pub fn max_pool2d(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
     if x.device().is_cpu() { x.contiguous()?.apply_op1(MaxPool2dOp { window }) } else { composed(x, window) }
 }
 
-/// The same out of candle's operators: the maximum over one strided view per element of the window. candle's own
-/// pooling has a wrong gradient where kernel and stride differ, and no padding.
+/// The same out of candle's operators. candle's own pooling has a wrong gradient where kernel and stride differ, and no
+/// padding.
 fn composed(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
     let (_, output) = shape(window, x.shape())?;
-    let (_, _, out_height, out_width) = output.dims4()?;
-    let mut padded = x.clone();
-    for (dim, Window { padding, .. }) in [(2, window[0]), (3, window[1])] {
-        if padding > 0 {
-            let mut dims = padded.dims().to_vec();
-            dims[dim] = padding;
-            let edge = Tensor::full(f32::NEG_INFINITY, dims, x.device())?.to_dtype(x.dtype())?;
-            padded = Tensor::cat(&[&edge, &padded, &edge], dim)?;
-        }
-    }
-    // Positions along an axis fit u32, because a plane's elements do.
-    let positions = |w: Window, at: usize, outputs: usize| {
-        let list: Vec<u32> = (0..outputs).map(|i| (i * w.stride + at * w.dilation) as u32).collect();
-        Tensor::new(list, x.device())
-    };
-    let mut views = Vec::new();
-    for ky in 0..window[0].kernel {
-        let rows = padded.index_select(&positions(window[0], ky, out_height)?, 2)?;
-        for kx in 0..window[1].kernel {
-            views.push(rows.index_select(&positions(window[1], kx, out_width)?, 3)?);
-        }
-    }
-    Tensor::stack(&views, 4)?.max(4)
+    let (_, _, height, width) = output.dims4()?;
+    views(x, window, f32::NEG_INFINITY, [height, width])?.max(4)
 }
 
 fn shape(window: [Window; 2], x: &Shape) -> Result<(MaxPool2d, Shape)> {

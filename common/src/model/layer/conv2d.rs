@@ -4,6 +4,7 @@
 use super::linear::OUT_MAX;
 use super::{Layer, Parameter, Shape, windows};
 use crate::config::{Error, Item, Row, Table};
+use crate::model::initial::Kind;
 
 /// The largest kernel, stride, padding and dilation.
 pub(super) const WINDOW_MAX: usize = 1024;
@@ -86,16 +87,17 @@ impl Conv2d {
     pub(super) fn parameters(self, index: usize, input: &Shape) -> Vec<Parameter> {
         let window = self.kernel * self.kernel;
         let (fan_in, fan_out) = (input[0] / self.groups * window, self.out / self.groups * window);
-        let of = |kind: &str, shape: Vec<usize>, is_bias| Parameter {
-            name: format!("{index}.{kind}"),
+        let of = |word: &str, shape: Vec<usize>, kind| Parameter {
+            name: format!("{index}.{word}"),
             shape,
             fan_in,
             fan_out,
-            is_bias,
+            kind,
         };
-        let mut all = vec![of("weight", vec![self.out, input[0] / self.groups, self.kernel, self.kernel], false)];
+        let mut all =
+            vec![of("weight", vec![self.out, input[0] / self.groups, self.kernel, self.kernel], Kind::Weight)];
         if self.bias {
-            all.push(of("bias", vec![self.out], true));
+            all.push(of("bias", vec![self.out], Kind::Bias));
         }
         all
     }

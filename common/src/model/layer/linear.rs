@@ -2,6 +2,7 @@
 
 use super::{Layer, Parameter, Shape};
 use crate::config::Row;
+use crate::model::initial::Kind;
 
 /// The most outputs of a layer.
 pub(super) const OUT_MAX: usize = 1 << 24;
@@ -35,16 +36,16 @@ impl Linear {
 
     pub(super) fn parameters(self, index: usize, input: &Shape) -> Vec<Parameter> {
         let (fan_in, fan_out) = (input[0], self.out);
-        let of = |kind: &str, shape: Vec<usize>, is_bias| Parameter {
-            name: format!("{index}.{kind}"),
+        let of = |word: &str, shape: Vec<usize>, kind| Parameter {
+            name: format!("{index}.{word}"),
             shape,
             fan_in,
             fan_out,
-            is_bias,
+            kind,
         };
-        let mut all = vec![of("weight", vec![self.out, fan_in], false)];
+        let mut all = vec![of("weight", vec![self.out, fan_in], Kind::Weight)];
         if self.bias {
-            all.push(of("bias", vec![self.out], true));
+            all.push(of("bias", vec![self.out], Kind::Bias));
         }
         all
     }

@@ -1,17 +1,28 @@
 //! The layers that a run file can name: one file and one row each. A layer here is its shape; its arithmetic stands in the
 //! client's folder of the same name, and a test there holds the two lists equal.
 
+mod avg_pool2d;
 mod conv2d;
 mod dropout;
+mod embedding;
 mod flatten;
+mod group_norm;
+mod layer_norm;
 mod linear;
 mod max_pool2d;
+mod norm;
+mod pool;
 mod relu;
+mod rms_norm;
 
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
+pub use group_norm::GroupNorm;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
-pub use max_pool2d::MaxPool2d;
+pub use pool::Pool;
+pub use rms_norm::RmsNorm;
 
 use super::{Parameter, Shape};
 use crate::config::Row;
@@ -19,34 +30,61 @@ use crate::config::Row;
 /// One layer of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
+    /// Mean of each window.
+    AvgPool2d(Pool),
     /// Two-dimensional convolution.
     Conv2d(Conv2d),
     /// Random zeros in training.
     Dropout(Dropout),
+    /// A row of a table for each whole number.
+    Embedding(Embedding),
     /// All dimensions of an example into one.
     Flatten,
+    /// Normalisation of groups of channels.
+    GroupNorm(GroupNorm),
+    /// Normalisation of the last dimensions.
+    LayerNorm(LayerNorm),
     /// Affine map.
     Linear(Linear),
     /// Largest value of each window.
-    MaxPool2d(MaxPool2d),
+    MaxPool2d(Pool),
     /// max(x, 0).
     Relu,
+    /// Division of the last dimensions by their root mean square.
+    RmsNorm(RmsNorm),
 }
 
 /// Every layer, by name.
-pub const ROWS: &[Row<Layer>] = &[conv2d::ROW, dropout::ROW, flatten::ROW, linear::ROW, max_pool2d::ROW, relu::ROW];
+pub const ROWS: &[Row<Layer>] = &[
+    avg_pool2d::ROW,
+    conv2d::ROW,
+    dropout::ROW,
+    embedding::ROW,
+    flatten::ROW,
+    group_norm::ROW,
+    layer_norm::ROW,
+    linear::ROW,
+    max_pool2d::ROW,
+    relu::ROW,
+    rms_norm::ROW,
+];
 
 impl Layer {
     /// As typed in `kind = "…"`.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::AvgPool2d(_) => avg_pool2d::ROW.name,
             Self::Conv2d(_) => conv2d::ROW.name,
             Self::Dropout(_) => dropout::ROW.name,
+            Self::Embedding(_) => embedding::ROW.name,
             Self::Flatten => flatten::ROW.name,
+            Self::GroupNorm(_) => group_norm::ROW.name,
+            Self::LayerNorm(_) => layer_norm::ROW.name,
             Self::Linear(_) => linear::ROW.name,
             Self::MaxPool2d(_) => max_pool2d::ROW.name,
             Self::Relu => relu::ROW.name,
+            Self::RmsNorm(_) => rms_norm::ROW.name,
         }
     }
 
@@ -58,9 +96,13 @@ impl Layer {
         match self {
             Self::Conv2d(conv2d) => conv2d.output(input),
             Self::Dropout(_) | Self::Relu => Ok(input.clone()),
+            Self::Embedding(embedding) => Ok(embedding.output(input)),
             Self::Flatten => Ok(vec![input.iter().product()]),
+            Self::GroupNorm(norm) => norm.output(input),
+            Self::LayerNorm(norm) => norm.output(input),
             Self::Linear(linear) => linear.output(input),
-            Self::MaxPool2d(pool) => pool.output(input),
+            Self::AvgPool2d(pool) | Self::MaxPool2d(pool) => pool.output(input),
+            Self::RmsNorm(norm) => norm.output(input),
         }
     }
 
@@ -69,8 +111,12 @@ impl Layer {
     pub fn parameters(&self, index: usize, input: &Shape) -> Vec<Parameter> {
         match self {
             Self::Conv2d(conv2d) => conv2d.parameters(index, input),
+            Self::Embedding(embedding) => embedding.parameters(index),
+            Self::GroupNorm(_) => GroupNorm::parameters(index, input),
+            Self::LayerNorm(norm) => norm.parameters(index, input),
             Self::Linear(linear) => linear.parameters(index, input),
-            Self::Dropout(_) | Self::Flatten | Self::MaxPool2d(_) | Self::Relu => Vec::new(),
+            Self::RmsNorm(norm) => norm.parameters(index, input),
+            Self::AvgPool2d(_) | Self::Dropout(_) | Self::Flatten | Self::MaxPool2d(_) | Self::Relu => Vec::new(),
         }
     }
 }

@@ -1,0 +1,117 @@
+//! Looking rows of a table up.
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::values::{Element, compute, read, unsupported};
+use crate::embedding::{self, Embedding};
+
+const NAME: &str = "embedding";
+
+/// The rows of `table` `[count, size]` that `indices` (u32, of any shape) name: the indices' shape, and `size` last.
+///
+/// # Errors
+/// If an index is not below the count, or the shapes, types or devices do not fit.
+pub fn embedding(indices: &Tensor, table: &Tensor) -> Result<Tensor> {
+    let (count, size) = table.dims2()?;
+    let dims = [indices.dims(), &[size]].concat();
+    let places = indices.flatten_all()?.to_vec1::<u32>()?;
+    if size == 0 || places.iter().any(|&index| index as usize >= count) {
+        bail!("{NAME}: an index is not below the {count} rows of the table, or these are empty");
+    }
+    let rows = if table.device().is_cpu() {
+        table.contiguous()?.apply_op1(EmbeddingOp { places })?
+    } else {
+        table.index_select(&indices.flatten_all()?, 0)?
+    };
+    rows.reshape(dims)
+}
+
+/// The indices stay with the operator: they are whole numbers, and no gradient is theirs.
+struct EmbeddingOp {
+    places: Vec<u32>,
+}
+
+impl EmbeddingOp {
+    fn forward_in<T: Element>(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (count, size) = layout.shape().dims2()?;
+        let mut y = vec![T::ZERO; self.places.len() * size];
+        embedding::forward(Embedding { count, size }, &self.places, read::<T>(storage, layout)?, &mut y);
+        Ok((T::to_cpu_storage_owned(y), Shape::from((self.places.len(), size))))
+    }
+
+    fn backward_in<T: Element>(&self, table: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (count, size) = table.dims2()?;
+        let gradient = compute::<T, 1>([dy], table.shape(), |[dy], dtable| {
+            embedding::backward(Embedding { count, size }, &self.places, dy, dtable);
+        })?;
+        Ok(Some(gradient))
+    }
+}
+
+impl CustomOp1 for EmbeddingOp {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        match storage {
+            CpuStorage::F32(_) => self.forward_in::<f32>(storage, layout),
+            CpuStorage::F64(_) => self.forward_in::<f64>(storage, layout),
+            other => Err(unsupported(candle_core::backend::BackendStorage::dtype(other), NAME)),
+        }
+    }
+
+    fn bwd(&self, table: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        match table.dtype() {
+            DType::F32 => self.backward_in::<f32>(table, dy),
+            DType::F64 => self.backward_in::<f64>(table, dy),
+            other => Err(unsupported(other, NAME)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::op::testing::{check_gradients, same, tensor};
+
+    fn indices(values: &[u32], dims: &[usize]) -> Tensor {
+        Tensor::from_slice(values, dims, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn equals_candles_selection_forward_and_backward() {
+        let table = tensor(1, &[4, 3]);
+        for places in [indices(&[2, 0, 2, 3], &[4]), indices(&[2, 0, 2, 3], &[2, 2]), indices(&[], &[0, 2])] {
+            let flat = places.flatten_all().unwrap();
+            let y = embedding(&places, &table).unwrap();
+            assert_eq!(y.dims(), [places.dims(), &[3]].concat());
+            same(&y.reshape(((), 3)).unwrap(), &table.index_select(&flat, 0).unwrap());
+            check_gradients(&[table.clone()], |[table]| embedding(&places, table));
+            check_gradients(&[table.clone()], |[table]| table.index_select(&flat, 0));
+        }
+    }
+
+    #[test]
+    fn transposed_tables_and_indices_are_read_in_order() {
+        let places = indices(&[0, 1, 2, 3, 0, 1], &[2, 3]).t().unwrap();
+        let table = tensor(1, &[3, 4]);
+        same(
+            &embedding(&places, &table.t().unwrap()).unwrap(),
+            &embedding(&places.contiguous().unwrap(), &table.t().unwrap().contiguous().unwrap()).unwrap(),
+        );
+        check_gradients(&[table], |[table]| embedding(&places, &table.t()?));
+    }
+
+    #[test]
+    fn indices_and_types_that_do_not_fit_are_errors() {
+        let table = tensor(1, &[4, 3]);
+        assert!(embedding(&indices(&[4], &[1]), &table).is_err());
+        assert!(embedding(&indices(&[0], &[1]), &tensor(1, &[4])).is_err());
+        assert!(embedding(&indices(&[0], &[1]), &tensor(1, &[4, 0])).is_err());
+        assert!(embedding(&tensor(1, &[2]), &table).is_err());
+        assert!(embedding(&indices(&[0], &[1]), &table.to_dtype(DType::U8).unwrap()).is_err());
+    }
+}

@@ -1,0 +1,349 @@
+//! Group, layer and root mean square normalisation. candle's own layer and root mean square normalisations have no
+//! backward pass, and group normalisation it has only as a composition.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::values::{Element, compute, read, unsupported};
+use crate::group_norm::{self, GroupNorm};
+use crate::layer_norm::{self, LayerNorm};
+use crate::norm::Gradients;
+use crate::relu::Activation;
+use crate::rms_norm::{self, RmsNorm};
+
+/// Normalises `groups` groups of the channels of `x` `[batch, channels, …]`, then scales and shifts every channel by
+/// `weight` and `bias` `[channels]`.
+///
+/// # Errors
+/// If the groups do not divide the channels, or the shapes, types or devices do not fit.
+pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: usize, epsilon: f64) -> Result<Tensor> {
+    apply(NormOp::Group { groups, epsilon }, x, weight, Some(bias))
+}
+
+/// Normalises the last dimensions of `x`, which are those of `weight` and `bias`, then scales and shifts every value.
+///
+/// # Errors
+/// If the shapes, types or devices do not fit.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+    apply(NormOp::Layer { epsilon }, x, weight, Some(bias))
+}
+
+/// Divides the last dimensions of `x`, which are those of `weight`, by their root mean square and scales every value.
+///
+/// # Errors
+/// If the shapes, types or devices do not fit.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    apply(NormOp::Rms { epsilon }, x, weight, None)
+}
+
+fn apply(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    op.shape(x.shape(), weight.shape())?;
+    if let Some(bias) = bias
+        && bias.dims() != weight.dims()
+    {
+        bail!("{}: the bias has shape {:?}, the weight {:?}", op.title(), bias.shape(), weight.shape());
+    }
+    if !x.device().is_cpu() {
+        return composed(op, x, weight, bias);
+    }
+    match bias {
+        Some(bias) => x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op),
+        None => x.contiguous()?.apply_op2(&weight.contiguous()?, op),
+    }
+}
+
+/// The same out of candle's operators.
+fn composed(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let shape = op.shape(x.shape(), weight.shape())?;
+    let rows = x.reshape(shape.rows())?;
+    let (centred, epsilon) = match shape {
+        Kernel::Group(GroupNorm { epsilon, .. }) | Kernel::Layer(LayerNorm { epsilon, .. }) => {
+            (rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?, epsilon)
+        }
+        Kernel::Rms(RmsNorm { epsilon, .. }) => (rows, epsilon),
+    };
+    let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?;
+    let (normalised, parameters) = (centred.broadcast_div(&deviation)?, shape.parameters());
+    let normalised = normalised.reshape(shape.scaled())?.broadcast_mul(&weight.reshape(parameters)?)?;
+    let y = match bias {
+        Some(bias) => normalised.broadcast_add(&bias.reshape(parameters)?)?,
+        None => normalised,
+    };
+    y.reshape(x.shape())
+}
+
+/// A normalisation before it sees a shape.
+#[derive(Clone, Copy, Debug)]
+enum NormOp {
+    Group { groups: usize, epsilon: f64 },
+    Layer { epsilon: f64 },
+    Rms { epsilon: f64 },
+}
+
+/// A normalisation of one shape.
+#[derive(Clone, Copy, Debug)]
+enum Kernel {
+    Group(GroupNorm),
+    Layer(LayerNorm),
+    Rms(RmsNorm),
+}
+
+impl NormOp {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Group { .. } => "group_norm",
+            Self::Layer { .. } => "layer_norm",
+            Self::Rms { .. } => "rms_norm",
+        }
+    }
+
+    fn shape(self, x: &Shape, weight: &Shape) -> Result<Kernel> {
+        let (dims, size) = (x.dims(), weight.elem_count());
+        let rows = match dims.len().checked_sub(weight.rank()) {
+            Some(leading) if weight.rank() > 0 && size > 0 => dims.split_at(leading),
+            _ => bail!("{}: the weight's shape {weight:?} does not fit the input's {x:?}", self.title()),
+        };
+        let last = |(leading, trailing): (&[usize], &[usize])| match trailing == weight.dims() {
+            true => Ok(leading.iter().product()),
+            false => bail!("{}: the input's shape {x:?} does not end in the weight's {weight:?}", self.title()),
+        };
+        match self {
+            Self::Group { groups, epsilon } => {
+                let (&[channels], &[batch, second, ref places @ ..]) = (weight.dims(), dims) else {
+                    bail!("group_norm: the input {x:?} is not [batch, channels, …] or the weight not [channels]")
+                };
+                let positions = places.iter().product();
+                if second != channels || positions == 0 || groups == 0 || !channels.is_multiple_of(groups) {
+                    bail!("group_norm: {groups} groups and a weight of {channels} do not fit the input's shape {x:?}")
+                }
+                Ok(Kernel::Group(GroupNorm { batch, channels, groups, positions, epsilon }))
+            }
+            Self::Layer { epsilon } => Ok(Kernel::Layer(LayerNorm { rows: last(rows)?, size, epsilon })),
+            Self::Rms { epsilon } => Ok(Kernel::Rms(RmsNorm { rows: last(rows)?, size, epsilon })),
+        }
+    }
+
+    fn forward(
+        self,
+        x: (&CpuStorage, &Layout),
+        weight: (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
+        match x.0 {
+            CpuStorage::F32(_) => self.forward_in::<f32>(x, weight, bias),
+            CpuStorage::F64(_) => self.forward_in::<f64>(x, weight, bias),
+            _ => Err(unsupported(x.0.dtype(), self.title())),
+        }
+    }
+
+    fn forward_in<T: Element>(
+        self,
+        x: (&CpuStorage, &Layout),
+        weight: (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = self.shape(x.1.shape(), weight.1.shape())?;
+        let bias = bias.map_or(Ok(&[][..]), |(storage, layout)| read::<T>(storage, layout))?;
+        let mut y = vec![T::ZERO; x.1.shape().elem_count()];
+        let (values, weight, none) = (read(x.0, x.1)?, read(weight.0, weight.1)?, Activation::Identity);
+        match shape {
+            Kernel::Group(shape) => group_norm::forward(shape, none, values, weight, bias, &mut y),
+            Kernel::Layer(shape) => layer_norm::forward(shape, none, values, weight, bias, &mut y),
+            Kernel::Rms(shape) => rms_norm::forward(shape, none, values, weight, &mut y),
+        }
+        Ok((T::to_cpu_storage_owned(y), x.1.shape().clone()))
+    }
+
+    /// The gradients of input, scale and shift.
+    fn backward(self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        match x.dtype() {
+            DType::F32 => self.backward_in::<f32>(x, weight, dy),
+            DType::F64 => self.backward_in::<f64>(x, weight, dy),
+            other => Err(unsupported(other, self.title())),
+        }
+    }
+
+    fn backward_in<T: Element>(self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let shape = self.shape(x.shape(), weight.shape())?;
+        let run = |target: fn(&mut [T]) -> Gradients<'_, T>, of: &Tensor| {
+            compute::<T, 3>([x, weight, dy], of.shape(), |[x, weight, dy], gradient| match shape {
+                Kernel::Group(shape) => group_norm::backward(shape, x, weight, dy, target(gradient)),
+                Kernel::Layer(shape) => layer_norm::backward(shape, x, weight, dy, target(gradient)),
+                Kernel::Rms(shape) => rms_norm::backward(shape, x, weight, dy, target(gradient)),
+            })
+        };
+        let dx =
+            x.track_op().then(|| run(|g| Gradients { input: Some(g), weight: None, bias: None }, x)).transpose()?;
+        let dw = run(|g| Gradients { input: None, weight: Some(g), bias: None }, weight)?;
+        let db = match self {
+            Self::Rms { .. } => None,
+            Self::Group { .. } | Self::Layer { .. } => {
+                Some(run(|g| Gradients { input: None, weight: None, bias: Some(g) }, weight)?)
+            }
+        };
+        Ok([dx, Some(dw), db])
+    }
+}
+
+impl Kernel {
+    /// `[rows, values]`: what is normalised together.
+    const fn rows(self) -> (usize, usize) {
+        match self {
+            Self::Group(GroupNorm { batch, channels, groups, positions, .. }) => {
+                (batch * groups, channels / groups * positions)
+            }
+            Self::Layer(LayerNorm { rows, size, .. }) | Self::Rms(RmsNorm { rows, size, .. }) => (rows, size),
+        }
+    }
+
+    /// The input's shape as the parameters are broadcast over it.
+    const fn scaled(self) -> (usize, usize, usize) {
+        match self {
+            Self::Group(GroupNorm { batch, channels, positions, .. }) => (batch, channels, positions),
+            Self::Layer(LayerNorm { rows, size, .. }) | Self::Rms(RmsNorm { rows, size, .. }) => (rows, size, 1),
+        }
+    }
+
+    /// The parameters' shape beside it.
+    const fn parameters(self) -> (usize, usize, usize) {
+        (1, self.scaled().1, 1)
+    }
+}
+
+impl CustomOp2 for NormOp {
+    fn name(&self) -> &'static str {
+        self.title()
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward((s1, l1), (s2, l2), None)
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, _] = self.backward(x, weight, dy)?;
+        Ok((dx, dw))
+    }
+}
+
+impl CustomOp3 for NormOp {
+    fn name(&self) -> &'static str {
+        self.title()
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((s1, l1), (s2, l2), Some((s3, l3)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _bias: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, db] = self.backward(x, weight, dy)?;
+        Ok((dx, dw, db))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{check_gradients, same, tensor};
+
+    const EPSILON: f64 = 1e-3;
+    const GROUP: NormOp = NormOp::Group { groups: 2, epsilon: EPSILON };
+    const LAYER: NormOp = NormOp::Layer { epsilon: EPSILON };
+    const RMS: NormOp = NormOp::Rms { epsilon: EPSILON };
+
+    /// Operator, shape of the input, shape of the parameters.
+    const CASES: [(NormOp, &[usize], &[usize]); 9] = [
+        (GROUP, &[3, 4, 2, 3], &[4]),
+        (GROUP, &[2, 6], &[6]),
+        (GROUP, &[0, 4, 3], &[4]),
+        (LAYER, &[3, 5], &[5]),
+        (LAYER, &[2, 3, 17], &[17]),
+        (LAYER, &[2, 3, 4], &[3, 4]),
+        (LAYER, &[0, 5], &[5]),
+        (RMS, &[2, 3, 17], &[17]),
+        (RMS, &[0, 5], &[5]),
+    ];
+
+    fn has_bias(op: NormOp) -> bool {
+        !matches!(op, NormOp::Rms { .. })
+    }
+
+    #[test]
+    fn composition_for_other_devices_is_the_same_function() {
+        for (op, dims, parameters) in CASES {
+            let inputs = [tensor(1, dims), tensor(2, parameters), tensor(3, parameters)];
+            let [x, weight, bias] = &inputs;
+            let bias = has_bias(op).then_some(bias);
+            same(&apply(op, x, weight, bias).unwrap(), &composed(op, x, weight, bias).unwrap());
+            // Of empty tensors candle's own operators know no gradient.
+            if x.elem_count() > 0 {
+                check_gradients(&[x.clone(), weight.clone()], |[x, weight]| composed(op, x, weight, bias));
+            }
+        }
+    }
+
+    /// Where candle is right: forward.
+    #[test]
+    fn equals_candles_own_forward() {
+        let (x, weight, bias) = (tensor(1, &[2, 3, 17]), tensor(2, &[17]), tensor(3, &[17]));
+        let centred = x.broadcast_sub(&x.mean_keepdim(2).unwrap()).unwrap();
+        let variance = x.var_keepdim(2).unwrap().affine(16.0 / 17.0, EPSILON).unwrap();
+        let expected = centred.broadcast_div(&variance.sqrt().unwrap()).unwrap();
+        let expected = expected.broadcast_mul(&weight).unwrap().broadcast_add(&bias).unwrap();
+        same(&layer_norm(&x, &weight, &bias, EPSILON).unwrap(), &expected);
+    }
+
+    #[test]
+    fn gradients_agree_with_differences() {
+        for (op, dims, parameters) in CASES {
+            let inputs = [tensor(1, dims), tensor(2, parameters), tensor(3, parameters)];
+            if has_bias(op) {
+                check_gradients(&inputs, |[x, weight, bias]| apply(op, x, weight, Some(bias)));
+            } else {
+                let [x, weight, _] = inputs;
+                check_gradients(&[x, weight], |[x, weight]| apply(op, x, weight, None));
+            }
+        }
+    }
+
+    #[test]
+    fn transposed_and_narrowed_inputs_are_read_in_order() {
+        let inputs = [tensor(1, &[3, 4, 2]), tensor(2, &[9]), tensor(3, &[9])];
+        check_gradients(&inputs, |[x, weight, bias]| {
+            let (x, weight, bias) = (x.permute((2, 1, 0))?, weight.narrow(0, 3, 4)?, bias.narrow(0, 5, 4)?);
+            let y = group_norm(&x, &weight, &bias, 2, EPSILON)?;
+            same(&y, &composed(GROUP, &x.contiguous()?, &weight, Some(&bias))?);
+            let x = x.transpose(1, 2)?;
+            rms_norm(&(&x + layer_norm(&x, &weight, &bias, EPSILON)?)?, &weight, EPSILON)? + y.transpose(1, 2)?
+        });
+    }
+
+    #[test]
+    fn shapes_and_types_that_do_not_fit_are_errors() {
+        let (x, four, three) = (tensor(1, &[2, 4]), tensor(2, &[4]), tensor(3, &[3]));
+        assert!(group_norm(&x, &four, &four, 3, EPSILON).is_err());
+        assert!(group_norm(&x, &four, &four, 0, EPSILON).is_err());
+        assert!(group_norm(&x, &three, &three, 1, EPSILON).is_err());
+        assert!(group_norm(&four, &four, &four, 1, EPSILON).is_err());
+        assert!(layer_norm(&x, &three, &three, EPSILON).is_err());
+        assert!(layer_norm(&x, &four, &three, EPSILON).is_err());
+        assert!(layer_norm(&four, &tensor(4, &[2, 4]), &x, EPSILON).is_err());
+        assert!(rms_norm(&x, &three, EPSILON).is_err());
+        assert!(rms_norm(&x.to_dtype(DType::U32).unwrap(), &four, EPSILON).is_err());
+        assert!(rms_norm(&x.to_dtype(DType::F32).unwrap(), &four, EPSILON).is_err());
+    }
+}
