@@ -255,6 +255,10 @@ pub(crate) struct Coordinator {
     /// Where to listen; port 0 is any free one
     #[arg(long, default_value = "0.0.0.0:4433")]
     pub(crate) listen: SocketAddr,
+    /// Handshakes a second from one address, ten times as many at once: more than the default where thousands of clients
+    /// come through one router
+    #[arg(long, default_value_t = 200, value_name = "A_SECOND", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) handshakes_per_address: u32,
     /// Folder for the run; by default a new one below runs/
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,

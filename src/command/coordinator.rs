@@ -9,7 +9,7 @@ use tributary_client::cli::{credentials, stop};
 use tributary_common::Digest;
 use tributary_common::id::RunId;
 use tributary_common::identity::Role;
-use tributary_coordinator::server::{Error, Limits, Run, Server};
+use tributary_coordinator::server::{Error, Limits, Rate, Run, Server};
 use tributary_coordinator::store::Durability;
 use tributary_coordinator::strategy::plan_text;
 
@@ -20,6 +20,9 @@ use crate::arguments;
 use crate::exit::{self, Failure};
 use crate::file::RunFile;
 use crate::output::{Ending, Output, Summary};
+
+/// Handshakes of an address come at once after a restart: so many seconds' worth of them are borne.
+const BURST_SECONDS: u32 = 10;
 
 pub(super) fn run(arguments: &arguments::Coordinator, output: Output) -> Result<u8, Failure> {
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
@@ -50,7 +53,7 @@ fn bind(
     // The authority's own list is the newest; without one at hand somebody copies it into the identity folder.
     let folder = federation.authority.as_ref().unwrap_or(&federation.identity);
     let revoked = RevocationFile::open(&folder.join(revocation::FILE), credentials.roots())?;
-    let server = Server::bind(arguments.listen, credentials, revoked, Limits::default()).map_err(failed)?;
+    let server = Server::bind(arguments.listen, credentials, revoked, limits(arguments)).map_err(failed)?;
     let address = server.address().map_err(failed)?;
     let Some((issuing, joining)) = federation.issuing(arguments, address)? else { return Ok(server) };
     let server = server.issuing(issuing, joining, credentials).map_err(failed)?;
@@ -58,6 +61,19 @@ fn bind(
         federation.welcome(arguments, joining, output)?;
     }
     Ok(server)
+}
+
+/// What the operator says of limits; the others are the defaults.
+fn limits(arguments: &arguments::Coordinator) -> Limits {
+    let a_second = arguments.handshakes_per_address;
+    let handshakes_per_address = Rate { per_second: f64::from(a_second), burst: BURST_SECONDS * a_second };
+    let all = Limits::default();
+    // One address may do what all together may: the sum must not forbid it.
+    let handshakes = Rate {
+        per_second: all.handshakes.per_second.max(handshakes_per_address.per_second),
+        burst: all.handshakes.burst.max(handshakes_per_address.burst),
+    };
+    Limits { handshakes_per_address, handshakes, ..all }
 }
 
 /// A run's id: of its configuration and the moment it began. No random choice depends on it.

@@ -12,6 +12,7 @@ mod check;
 mod demo;
 mod doctor;
 mod federation;
+mod flood;
 mod golden;
 mod hostile;
 mod journal;

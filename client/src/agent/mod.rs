@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tributary_common::id::ClientId;
 use tributary_common::message::Done;
-use tributary_common::net::{self, Windows};
+use tributary_common::net::{self, System, Windows};
 
 pub use membership::Membership;
 pub use models::MODELS_MAX;
@@ -97,8 +97,8 @@ enum Ended {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the agent is a driver: it measures how long it is without a connection")]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 /// Serves a coordinator until stopped, or for one run. `tell` is called on the agent's task and must not block.
@@ -107,12 +107,27 @@ fn now() -> std::time::Instant {
 /// See [`Error`].
 pub async fn run(
     settings: Settings,
+    membership: Membership,
+    worker: impl Worker,
+    stop: CancellationToken,
+    tell: impl FnMut(Status) + Send,
+) -> Result<Option<Done>, Error> {
+    run_on(System::Real, settings, membership, worker, stop, tell).await
+}
+
+/// As [`run`], on a machine of one's choice.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run_on(
+    system: System,
+    settings: Settings,
     mut membership: Membership,
     worker: impl Worker,
     stop: CancellationToken,
     mut tell: impl FnMut(Status) + Send,
 ) -> Result<Option<Done>, Error> {
-    let thread = worker::start(worker, settings.name.as_str(), settings.outbox.clone());
+    let thread = worker::start(worker, settings.name.as_str(), settings.outbox.clone(), &system);
     let thread = thread.map_err(|error| Error::Local(error.to_string()))?;
     let mut session = Session::new(thread, settings.outbox.clone(), Models::new(settings.models.clone()));
     let mut backoff = Backoff::new(settings.name.clone());
@@ -120,8 +135,9 @@ pub async fn run(
     loop {
         let began = now();
         let (ended, joined) = tokio::select! {
+            biased;
             () = stop.cancelled() => (Ended::Stopped, false),
-            connected = connect(&settings, &membership, without_connection) => match connected {
+            connected = connect(&system, &settings, &membership, without_connection) => match connected {
                 Ok((endpoint, connection)) => {
                     let ended = session.serve(&settings, &mut membership, &connection, &stop, &mut tell).await;
                     endpoint.wait_idle().await;
@@ -162,6 +178,7 @@ pub async fn run(
         }
         without_connection += wait;
         tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(None),
             () = tokio::time::sleep(wait) => {}
         }
@@ -174,6 +191,7 @@ enum Failure {
 }
 
 async fn connect(
+    system: &System,
     settings: &Settings,
     membership: &Membership,
     without_connection: Duration,
@@ -188,7 +206,7 @@ async fn connect(
     transport.keep_alive_interval(Some(settings.keep_alive));
     let idle = settings.idle.try_into().map_err(|_| lost("the idle timeout is too long for QUIC".to_owned()))?;
     transport.max_idle_timeout(Some(idle));
-    let endpoint = net::client_endpoint(address, tls, transport).map_err(|error| lost(error.to_string()))?;
+    let endpoint = system.client_endpoint(address, tls, transport).map_err(|error| lost(error.to_string()))?;
     // No DNS name is checked: the verifier wants the pinned root and the role of a coordinator instead.
     let connecting = endpoint.connect(address, "coordinator").map_err(|error| lost(error.to_string()))?;
     let left = settings.give_up_after.map_or(2 * HANDSHAKE, |limit| limit.saturating_sub(without_connection));

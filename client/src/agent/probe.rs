@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tributary_certs::Credentials;
-use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows, close_code};
+use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, System, Windows, close_code};
 
 use super::{Error, Failure, Membership, Settings, connect, session};
 
@@ -54,7 +54,7 @@ pub async fn probe(coordinator: &str, credentials: Credentials) -> Result<Path, 
         idle: IDLE_TIMEOUT,
         models: None,
     };
-    let connected = connect(&settings, &Membership::fixed(credentials), Duration::ZERO).await;
+    let connected = connect(&System::Real, &settings, &Membership::fixed(credentials), Duration::ZERO).await;
     let (endpoint, connection) = connected.map_err(failed)?;
     let settled = SETTLED.max(connection.rtt() * ROUND_TRIPS);
     if let Ok(error) = tokio::time::timeout(settled, connection.closed()).await {

@@ -264,6 +264,7 @@ impl Session {
         renewal.spawn(membership.clone().renewal(connection.clone(), Duration::ZERO));
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
                 message = live.inbox.recv() => {
                     let Some(message) = message else { return Err(net::Error::StreamEnded) };

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use tokio::sync::mpsc;
 use tributary_common::id::{Round, RunId, Ticket};
 use tributary_common::message::{Offer, Put, Ready, Results};
+use tributary_common::net::System;
 use tributary_common::parameters::{Layout, Parameters};
 
 use super::outbox::{Outbox, Restored};
@@ -111,14 +111,21 @@ pub(super) struct Thread {
     pub(super) outcomes: mpsc::Receiver<Outcome>,
 }
 
-pub(super) fn start(mut worker: impl Worker, name: &str, outbox: Option<Outbox>) -> std::io::Result<Thread> {
+pub(super) fn start(
+    mut worker: impl Worker,
+    name: &str,
+    outbox: Option<Outbox>,
+    system: &System,
+) -> std::io::Result<Thread> {
     let kept = outbox;
     let (orders, mut inbox) = mpsc::channel(INBOX);
     let (outbox, outcomes) = mpsc::channel(INBOX);
-    thread::Builder::new().name(format!("train {name}")).spawn(move || {
-        while let Some(order) = inbox.blocking_recv() {
+    let machine = system.clone();
+    system.start(&format!("train {name}"), async move {
+        while let Some(order) = inbox.recv().await {
+            machine.order().await;
             let outcome = perform(&mut worker, order, kept.as_ref(), &outbox);
-            if outbox.blocking_send(outcome).is_err() {
+            if outbox.send(outcome).await.is_err() {
                 return;
             }
         }

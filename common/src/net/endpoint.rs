@@ -1,6 +1,6 @@
 //! Endpoints, their transport parameters, and the keys by which a restarted coordinator is recognised.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,8 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HandshakeTokenKey, HmacKey};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
-use socket2::SockRef;
 
-use super::Error;
+use super::{Error, System};
 
 /// Keep-alive packets are sent after this much silence, unless a client says otherwise.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -27,10 +26,6 @@ const STRANGER_BYTES: u32 = 16 * 1024;
 
 /// A connection of somebody who is not a member ends after this much silence.
 const STRANGER_IDLE_MS: u32 = 10_000;
-
-/// The buffers that a socket asks for, in bytes each way: what a thousand datagrams take in a burst. The system may give
-/// less: on Linux at most `net.core.rmem_max` and `net.core.wmem_max`, and what does not fit is lost and sent again.
-pub const SOCKET_BYTES: usize = 2 << 20;
 
 /// How much may be under way without an acknowledgement; this is what a connection may cost in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,54 +151,73 @@ impl HmacKey for ResetKey {
     }
 }
 
-/// An endpoint that accepts connections at `address`.
+/// An endpoint of this machine that accepts connections at `address`.
 ///
 /// # Errors
-/// The address is in use or not ours, or the TLS configuration has no TLS 1.3.
+/// As [`System::server_endpoint`].
 pub fn server_endpoint(
     address: SocketAddr,
     tls: rustls::ServerConfig,
     transport: TransportConfig,
     keys: &EndpointKeys,
 ) -> Result<Endpoint, Error> {
-    let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport)).token_key(keys.token_key());
-    let mut recognised = EndpointConfig::new(Arc::new(ResetKey(keys.reset)));
-    let ids = keys.ids;
-    recognised.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
-    recognised.min_reset_interval(MIN_RESET_INTERVAL);
-    endpoint(address, recognised, Some(config))
+    System::Real.server_endpoint(address, tls, transport, keys)
 }
 
-/// An endpoint that opens connections, on any free port of the family of `towards`.
+/// An endpoint of this machine that opens connections, on any free port of the family of `towards`.
 ///
 /// # Errors
-/// No socket, or the TLS configuration has no TLS 1.3.
+/// As [`System::client_endpoint`].
 pub fn client_endpoint(
     towards: SocketAddr,
     tls: rustls::ClientConfig,
     transport: TransportConfig,
 ) -> Result<Endpoint, Error> {
-    let crypto = QuicClientConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
-    let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport));
-    let address: SocketAddr = if towards.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-    let mut endpoint = endpoint(address, EndpointConfig::default(), None)?;
-    endpoint.set_default_client_config(config);
-    Ok(endpoint)
+    System::Real.client_endpoint(towards, tls, transport)
 }
 
-fn endpoint(address: SocketAddr, config: EndpointConfig, server: Option<ServerConfig>) -> Result<Endpoint, Error> {
-    let bound = || {
-        let socket = UdpSocket::bind(address)?;
-        let sizes = SockRef::from(&socket);
-        // A wish: with smaller buffers all works, with more losses in a burst.
-        drop(sizes.set_recv_buffer_size(SOCKET_BYTES));
-        drop(sizes.set_send_buffer_size(SOCKET_BYTES));
-        Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
-    };
-    bound().map_err(|source| Error::Socket { address, source })
+impl System {
+    /// An endpoint that accepts connections at `address`.
+    ///
+    /// # Errors
+    /// The address is in use or not ours, or the TLS configuration has no TLS 1.3.
+    pub fn server_endpoint(
+        &self,
+        address: SocketAddr,
+        tls: rustls::ServerConfig,
+        transport: TransportConfig,
+        keys: &EndpointKeys,
+    ) -> Result<Endpoint, Error> {
+        let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(Arc::new(transport)).token_key(keys.token_key());
+        let mut recognised = EndpointConfig::new(Arc::new(ResetKey(keys.reset)));
+        let ids = keys.ids;
+        recognised.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+        recognised.min_reset_interval(MIN_RESET_INTERVAL);
+        let bound = self.endpoint(address, recognised, Some(config));
+        bound.map_err(|source| Error::Socket { address, source })
+    }
+
+    /// An endpoint that opens connections, on any free port of the family of `towards`.
+    ///
+    /// # Errors
+    /// No socket, or the TLS configuration has no TLS 1.3.
+    pub fn client_endpoint(
+        &self,
+        towards: SocketAddr,
+        tls: rustls::ClientConfig,
+        transport: TransportConfig,
+    ) -> Result<Endpoint, Error> {
+        let crypto = QuicClientConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        let address: SocketAddr = if towards.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let bound = self.endpoint(address, EndpointConfig::default(), None);
+        let mut endpoint = bound.map_err(|source| Error::Socket { address, source })?;
+        endpoint.set_default_client_config(config);
+        Ok(endpoint)
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tributary_certs::Serial;
 use tributary_common::Digest;
@@ -14,7 +15,7 @@ use tributary_common::event::Event as Line;
 use tributary_common::id::{ClientId, RunId, Slot as SlotId, Ticket, Version};
 use tributary_common::identity::Role;
 use tributary_common::message::{Done, Offer, Put, Results, ToClient, ToCoordinator, Welcome, short_text};
-use tributary_common::net::close_code;
+use tributary_common::net::{System, close_code};
 use tributary_common::parameters::Parameters;
 use tributary_common::sum::Weight;
 use tributary_common::time::Time;
@@ -55,6 +56,16 @@ struct Member {
     role: Role,
     holding: Option<Ticket>,
     is_ready: bool,
+}
+
+/// What a driver is given beside its run.
+pub(super) struct Given {
+    pub(super) models: Models,
+    pub(super) partials: Arc<Partials>,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) revoked: Revoked,
+    pub(super) limits: Limits,
+    pub(super) system: System,
 }
 
 pub(super) struct Driver {
@@ -125,13 +136,10 @@ impl Driver {
     /// A driver with what its machine wants done first.
     pub(super) fn start(
         mut run: Run,
-        models: Models,
-        partials: Arc<Partials>,
-        inputs: mpsc::Receiver<Input>,
-        revoked: Revoked,
-        limits: Limits,
+        given: Given,
         tell: impl FnMut(&Line) + Send + Sync + 'static,
     ) -> Result<Self, Error> {
+        let Given { models, partials, inputs, revoked, limits, system } = given;
         let settings = run.strategy.rounds.clone();
         let Past { rows, at, updates, told, older } = std::mem::take(&mut run.past);
         // The initial model is a version like any other: a restart reads it, and a rollback may go back to it.
@@ -148,9 +156,10 @@ impl Driver {
         };
         let internal = |error: std::io::Error| Error::Internal(error.to_string());
         let aggregator = run.strategy.aggregator.clone();
-        let fold =
-            fold::start(run.model.clone(), run.optimizer, aggregator, Arc::clone(&run.store)).map_err(internal)?;
-        let journal = run.journal.take().map(writer::start).transpose().map_err(internal)?;
+        let fold = fold::start(run.model.clone(), run.optimizer, aggregator, Arc::clone(&run.store), &system)
+            .map_err(internal)?;
+        let journal =
+            run.journal.take().map(|journal| writer::start(journal, &system)).transpose().map_err(internal)?;
         let version = machine.version();
         let served = older.iter().map(|(older, _)| *older).chain([version]).collect();
         machine.tell_again(at, &rows, &told.iter().map(|line| line.version).collect(), &served, &mut effects);
@@ -219,19 +228,21 @@ impl Driver {
             let wake = wake.map(|at| self.began + at.since(self.began_at));
             let sleep = async {
                 match wake {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
+            // In this order: what is rare is never kept waiting by what peers send.
             tokio::select! {
+                biased;
                 () = stop.cancelled(), if !stop_asked => {
                     stop_asked = true;
                     self.events.push_back(Event::StopAsked);
                 }
-                Some(input) = self.inputs.recv() => self.input(input),
+                () = sleep => self.events.push_back(Event::Wake),
                 Some(done) = self.fold.done.recv() => self.folded(done),
                 safe = safe(&mut self.journal) => self.appended(safe),
-                () = sleep => self.events.push_back(Event::Wake),
+                Some(input) = self.inputs.recv() => self.input(input),
             }
             self.settle().await?;
             self.keep_clock().await;
@@ -626,6 +637,7 @@ impl Driver {
         debug_assert!(matches!(self.machine.phase(), Phase::Done { .. }), "the machine takes no events any more");
         while !self.members.is_empty() {
             tokio::select! {
+                biased;
                 () = &mut linger => return,
                 () = stop.cancelled() => return,
                 input = self.inputs.recv() => match input {

@@ -1,11 +1,11 @@
 //! The fold thread: owns what a round collects, the model and the server optimiser.
 
 use std::sync::Arc;
-use std::thread;
 
 use tokio::sync::mpsc;
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket, Version};
+use tributary_common::net::System;
 use tributary_common::parameters::Parameters;
 use tributary_common::sum::Weight;
 
@@ -50,20 +50,25 @@ pub(super) fn start(
     optimizer: Optimizer,
     aggregator: Aggregator,
     store: Arc<dyn Store>,
+    system: &System,
 ) -> std::io::Result<Thread> {
     let (orders, mut inbox) = mpsc::channel(INBOX);
     let (outbox, done) = mpsc::channel(INBOX);
-    thread::Builder::new().name("fold".to_owned()).spawn(move || {
+    let machine = system.clone();
+    system.start("fold", async move {
         let mut folder =
             Folder { model, optimizer, aggregator, collected: None, store, threads: Threads::of_machine() };
-        while let Some(order) = inbox.blocking_recv() {
+        while let Some(order) = inbox.recv().await {
+            machine.order().await;
             let answer = folder.perform(order).unwrap_or_else(|why| Some(Done::Failed(why)));
-            if answer.is_some_and(|answer| outbox.blocking_send(answer).is_err()) {
+            if let Some(answer) = answer
+                && outbox.send(answer).await.is_err()
+            {
                 return;
             }
             if inbox.is_empty()
                 && let Err(error) = folder.catch_up()
-                && outbox.blocking_send(Done::Failed(error.to_string())).is_err()
+                && outbox.send(Done::Failed(error.to_string())).await.is_err()
             {
                 return;
             }

@@ -29,7 +29,7 @@ use tributary_common::config::{self, Document};
 use tributary_common::event::Event;
 use tributary_common::id::RunId;
 use tributary_common::model::initial;
-use tributary_common::net::{self, EndpointKeys, Windows};
+use tributary_common::net::{self, EndpointKeys, System, Windows};
 use tributary_common::parameters::Parameters;
 
 pub use driver::Ended;
@@ -41,7 +41,7 @@ use crate::optimize::Optimizer;
 use crate::store::{Journal, Past, Store};
 use crate::strategy::plan_text;
 use door::{Crowd, Door, Entry};
-use driver::Driver;
+use driver::{Driver, Given};
 use partials::Partials;
 use registrar::Registrar;
 use session::Shared;
@@ -126,6 +126,7 @@ pub struct Server {
     registrar: Option<Registrar>,
     issuing: Option<Arc<Issuing>>,
     limits: Limits,
+    system: System,
 }
 
 impl Server {
@@ -140,12 +141,26 @@ impl Server {
         revoked: RevocationFile,
         limits: Limits,
     ) -> Result<Self, Error> {
+        Self::bind_on(System::Real, address, credentials, revoked, limits)
+    }
+
+    /// As [`Server::bind`], on a machine of one's choice.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn bind_on(
+        system: System,
+        address: SocketAddr,
+        credentials: &Credentials,
+        revoked: RevocationFile,
+        limits: Limits,
+    ) -> Result<Self, Error> {
         let tls = tls::server_config(credentials, revoked.revocations())?;
         let keys = EndpointKeys::derive(&credentials.secret("tributary 2026-11 endpoint"));
         let strangers = Windows { connection_bytes: limits.stranger_bytes, ..limits.windows };
-        let endpoint = net::server_endpoint(address, tls, net::transport(strangers), &keys)
-            .map_err(|source| Error::Listen { address, source })?;
-        Ok(Self { endpoint, revoked, registrar: None, issuing: None, limits })
+        let endpoint = system.server_endpoint(address, tls, net::transport(strangers), &keys);
+        let endpoint = endpoint.map_err(|source| Error::Listen { address, source })?;
+        Ok(Self { endpoint, revoked, registrar: None, issuing: None, limits, system })
     }
 
     /// Lets devices with a token join at `address`, and members renew their certificates.
@@ -208,10 +223,19 @@ impl Server {
             limits: self.limits,
         });
         let mut driver = JoinSet::new();
-        driver.spawn(Driver::start(run, models, Arc::clone(&partials), inputs, list, self.limits, tell)?.run(stop));
+        let given = Given {
+            models,
+            partials: Arc::clone(&partials),
+            inputs,
+            revoked: list,
+            limits: self.limits,
+            system: self.system,
+        };
+        driver.spawn(Driver::start(run, given, tell)?.run(stop));
         let accepting = accept(self.endpoint.clone(), shared, closing.clone());
         tokio::pin!(accepting);
         let ended = tokio::select! {
+            biased;
             ended = driver.join_next() => ended,
             () = &mut accepting => driver.join_next().await,
         };
@@ -234,14 +258,14 @@ fn partials(run: &Run, limits: Limits) -> Result<Partials, Error> {
     let spools = spool::Spools::new(run.store.spool(), limits.staged_memory_bytes);
     let partials = Partials::new(spools, Arc::clone(run.model.layout()), limits);
     match run.store.folder().filter(|_| run.journal.is_some()) {
-        Some(folder) => partials.kept_in(&folder, now()).map_err(|error| Error::Internal(error.to_string())),
+        Some(folder) => partials.kept_in(&folder, now().into_std()).map_err(|error| Error::Internal(error.to_string())),
         None => Ok(partials),
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the door counts handshakes in real time, partials their age")]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 /// Accepts connections until told to close; every one has its own task in this one's set.

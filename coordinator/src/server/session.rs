@@ -211,10 +211,13 @@ async fn admit(
             _ => Err(Ended::Session(format!("{} did not begin with hello", peer.identity))),
         }
     };
+    // Strangers that knock and say no more do not keep a coordinator from its end.
+    let handshake = closing.run_until_cancelled(handshake);
     let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
     let under_way = shared.limits.half_open.saturating_sub(half_open.semaphore().available_permits());
     drop(half_open);
-    let (connection, peer, hello, send, reader) = joined.map_err(|_| "handshake took too long".to_owned())??;
+    let Some(joined) = joined.map_err(|_| "handshake took too long".to_owned())? else { return Ok(()) };
+    let (connection, peer, hello, send, reader) = joined?;
     connection.set_receive_window(shared.limits.windows.connection_bytes.into());
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let handle = Handle { connection: connection.clone(), serial: peer.serial.clone(), outbox };
@@ -397,6 +400,7 @@ impl Session {
             Admission::No(reason) => answer(send, &Answer::Refused { reason: short_text(reason) }).await,
             Admission::Yes => {
                 let permit = tokio::select! {
+                    biased;
                     permit = self.shared.uploads.admit(put.bytes) => permit,
                     error = self.connection.closed() => return Err(error.into()),
                 };
@@ -515,7 +519,7 @@ async fn answer(send: &mut SendStream, answer: &Answer) -> Result<(), net::Error
 
 #[expect(clippy::disallowed_methods, reason = "the age of uploads that broke off is measured in real time")]
 fn now() -> std::time::Instant {
-    std::time::Instant::now()
+    tokio::time::Instant::now().into_std()
 }
 
 enum Fault {

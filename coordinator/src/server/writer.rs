@@ -3,10 +3,10 @@
 //! Rows that came while the disk was busy share the next fsync: the slower the disk, the more of them, and nobody waits
 //! for a timer. What is safe is a level, not a message: the driver can never be kept waiting by an answer.
 
-use std::thread;
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
+use tributary_common::net::System;
 use tributary_common::time::Time;
 
 use crate::round::Recorded;
@@ -41,11 +41,12 @@ pub(super) struct Thread {
     pub(super) safe: watch::Receiver<Safe>,
 }
 
-pub(super) fn start(journal: Journal) -> std::io::Result<Thread> {
+pub(super) fn start(journal: Journal, system: &System) -> std::io::Result<Thread> {
     let (orders, inbox) = mpsc::channel(GROUP);
     let (outbox, safe) = watch::channel(Safe::Below(journal.next()));
-    thread::Builder::new().name("journal".to_owned()).spawn(move || {
-        let last = write(journal, inbox, &outbox);
+    let machine = system.clone();
+    system.start("journal", async move {
+        let last = write(journal, inbox, &outbox, &machine).await;
         // The journal is closed by now: whoever waits for the end may open it.
         outbox.send_replace(last);
     })?;
@@ -53,10 +54,16 @@ pub(super) fn start(journal: Journal) -> std::io::Result<Thread> {
 }
 
 /// Writes until nobody gives orders any more, or the disk fails.
-fn write(mut journal: Journal, mut inbox: mpsc::Receiver<Order>, outbox: &watch::Sender<Safe>) -> Safe {
+async fn write(
+    mut journal: Journal,
+    mut inbox: mpsc::Receiver<Order>,
+    outbox: &watch::Sender<Safe>,
+    machine: &System,
+) -> Safe {
     let mut orders = Vec::with_capacity(GROUP);
     let mut at = Time::ZERO;
-    while inbox.blocking_recv_many(&mut orders, GROUP) > 0 {
+    while inbox.recv_many(&mut orders, GROUP).await > 0 {
+        machine.order().await;
         let wall_ms = wall_ms();
         let mut items = Vec::with_capacity(orders.len());
         for order in orders.drain(..) {
@@ -100,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_said_to_be_safe_is_found_by_another_process() {
         let folder = tempfile::tempdir().unwrap();
-        let mut thread = start(Journal::create(folder.path(), Durability::Power).unwrap()).unwrap();
+        let mut thread = start(Journal::create(folder.path(), Durability::Power).unwrap(), &System::Real).unwrap();
         thread.orders.send(created()).await.unwrap();
         thread.safe.wait_for(|safe| *safe == Safe::Below(1)).await.unwrap();
         assert_eq!(Journal::look(folder.path()).unwrap().entries.len(), 1);
@@ -116,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn after_a_failure_nothing_is_called_safe() {
         let folder = tempfile::tempdir().unwrap();
-        let mut thread = start(Journal::create(folder.path(), Durability::Power).unwrap()).unwrap();
+        let mut thread = start(Journal::create(folder.path(), Durability::Power).unwrap(), &System::Real).unwrap();
         std::fs::remove_dir_all(crate::store::journal::updates_folder(folder.path())).unwrap();
         let ticket = Ticket::Train { round: Round(1), attempt: Attempt(0) };
         let client = ClientId::simulated(0, 1);

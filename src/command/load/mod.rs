@@ -67,9 +67,18 @@ pub(super) fn run(arguments: &arguments::Load, output: Output) -> Result<u8, Fai
         return Ok(exit::INTERRUPTED);
     }
     match tally.failure() {
-        Some((count, reason)) => Err(failed(format!("{count} clients ended early, the last one: {reason}"))),
+        Some((count, reason)) => {
+            Err(failed(format!("{count} clients ended early, the last one: {reason}")).with_hint(hint(reason)))
+        }
         None => Ok(exit::OK),
     }
+}
+
+/// All clients of a load come from one address, unlike those that it stands for.
+fn hint(reason: &str) -> Option<&'static str> {
+    reason.contains("refused").then_some(
+        "the coordinator bears so many handshakes of one address; raise it there with --handshakes-per-address",
+    )
 }
 
 /// Plays every client until the run is over, the time is up, or a signal comes.

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# What a coordinator bears of clients, all of them on this machine: values beside their gates. Exit status 1 where one is
+# missed.
+#   connections  2,000 at once with mutual TLS commit their rounds; at most 4 × model + 64 MiB + 64 KiB a connection
+#   updates      500 a second with a small model; the 99th percentile of their acknowledgements is below 100 ms
+#   soak         clients that come, go and are cut off; neither descriptors nor memory grow from a third of it to its end
+#   benches/load.sh [PATH OF tributary]        SOAK_SECONDS=600 is the long form, 60 the default
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tributary=$(realpath "${1:-target/release/tributary}")
+soak=${SOAK_SECONDS:-60}
+folder=$(mktemp -d)
+coordinator=
+trap 'kill $coordinator 2>/dev/null || true; rm -rf "$folder"' EXIT
+"$tributary" certs init "$folder/ca" --federation bench >/dev/null
+"$tributary" certs issue "$folder/ca" hub --role coordinator --out "$folder/hub" >/dev/null
+model=$("$tributary" check benches/load.toml --json | grep -o '"model_bytes": [0-9]*' | grep -o '[0-9]*')
+missed=0
+
+begin() { # begin CLIENTS ROUNDS
+  rm -rf "$folder/run" "$folder/address"
+  "$tributary" coordinator benches/load.toml --identity "$folder/hub" --listen 127.0.0.1:0 --quiet --json-lines \
+    --address-file "$folder/address" --out "$folder/run" --handshakes-per-address 1000 \
+    --set cohort.wait_for="$1" --set cohort.quorum="${3:-$1}" --set run.rounds="$2" >"$folder/events" &
+  coordinator=$!
+  until [ -s "$folder/address" ]; do sleep 0.05; done
+}
+
+load() { # load CLIENTS arguments…
+  local clients=$1
+  shift
+  "$tributary" load --authority "$folder/ca" --coordinator "$(cat "$folder/address")" --clients "$clients" \
+    --pid $coordinator --json --quiet "$@" >"$folder/load"
+}
+
+number() { grep -o "\"$1\": [0-9.]*" "$folder/load" | head -1 | grep -o '[0-9.]*$'; }
+
+gate() { # gate CONDITION TEXT
+  if awk "BEGIN { exit !($1) }"; then echo "$2"; else
+    echo "$2  MISSED"
+    missed=1
+  fi
+}
+
+begin 2000 3
+load 2000
+wait $coordinator
+bound=$((4 * model + 64 * 1048576 + 2000 * 65536))
+peak=$(number coordinator_peak_bytes)
+gate "$(number rounds) == 3 && $(number updates) == 6000" \
+  "connections: $(number joined) joined, $(number rounds) of 3 rounds, $(number updates) of 6000 updates"
+gate "$peak <= $bound" "connections: peak $((peak / 1048576)) MiB of $((bound / 1048576)) MiB allowed"
+
+# A hundred clients that think for a fifth of a second; each round they answer within a few milliseconds of each other,
+# which is harder than an even stream.
+begin 100 100
+load 100 --think 0.18
+wait $coordinator
+p99=$(number p99)
+gate "$(number updates_per_second) >= 400" "updates: $(number updates_per_second) a second, about 500 are meant"
+gate "$p99 < 100" "updates: acknowledged in $(number p50) ms (p50), $p99 ms (p99) of 100 ms allowed"
+
+resident() { awk '/^VmRSS:/ { print $2 }' /proc/$coordinator/status; }
+descriptors() { find /proc/$coordinator/fd -mindepth 1 | wc -l; }
+begin 50 1000000 20
+load 50 --think 0.05 --churn 0.02 --cut 0.02 --seconds "$soak" &
+loading=$!
+sleep $((soak / 3))
+first="$(resident) $(descriptors)"
+sleep $((soak * 2 / 3 - 2))
+last="$(resident) $(descriptors)"
+wait $loading || true
+kill -TERM $coordinator
+wait $coordinator || true
+set -- $first $last
+echo "soak: $soak s, $(number rounds) rounds, $(number updates) updates, $(number left) left, $(number cut) cut"
+gate "$3 <= $1 + 4096" "soak: $(($1 / 1024)) MiB resident after a third, $(($3 / 1024)) MiB at the end, 4 MiB more allowed"
+gate "$4 <= $2 + 20" "soak: $2 descriptors after a third, $4 at the end, 20 more allowed"
+exit $missed
