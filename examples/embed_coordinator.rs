@@ -28,7 +28,7 @@ use tributary_common::config::Document;
 use tributary_common::event::Event;
 use tributary_common::id::{ClientId, RunId};
 use tributary_common::identity::{Identity, Role};
-use tributary_common::net::{KEEP_ALIVE, Windows};
+use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 use tributary_coordinator::server::{Limits, Run, Server};
 use tributary_coordinator::store::{Durability, Folder, Keeping};
 
@@ -73,6 +73,8 @@ async fn client(
         once: false,
         windows: Windows::default(),
         keep_alive: KEEP_ALIVE,
+        idle: IDLE_TIMEOUT,
+        models: None,
         outbox: None,
     };
     agent::run(settings, Membership::fixed(credentials), worker, stop, |_| {}).await?;

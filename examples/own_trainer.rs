@@ -31,7 +31,7 @@ use tributary_common::event::Event;
 use tributary_common::id::{ClientId, Round, RunId, Seed};
 use tributary_common::identity::{Identity, Role};
 use tributary_common::metrics::{Metrics, Regression};
-use tributary_common::net::{KEEP_ALIVE, Windows};
+use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 use tributary_common::parameters::Parameters;
 use tributary_common::rng::{self, Purpose};
 use tributary_coordinator::server::{Limits, Run, Server};
@@ -174,6 +174,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             once: true,
             windows: Windows::default(),
             keep_alive: KEEP_ALIVE,
+            idle: IDLE_TIMEOUT,
+            models: None,
             outbox: None,
         };
         sites.spawn(agent::run(settings, membership, worker, CancellationToken::new(), |_| {}));

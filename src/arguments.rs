@@ -86,7 +86,7 @@ pub(crate) enum Command {
     /// Write the report of a run as one HTML page
     Report(Report),
     /// Tell the story of a run from its journal
-    Inspect(RunFolder),
+    Inspect(Inspect),
     /// Check a run's journal and files against their digests
     Verify(RunFolder),
     /// Go back to an earlier version of a run; what came after it is kept and counts no more
@@ -189,7 +189,7 @@ pub(crate) struct BenchFold {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) updates: u64,
     /// Threads of one aggregation
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=8))]
     pub(crate) threads: u64,
     /// How long to measure each thing
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
@@ -387,6 +387,16 @@ pub(crate) enum Role {
     Coordinator,
     /// Measures models on hold-out data
     Evaluator,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub(crate) folder: PathBuf,
+    /// Say which accepted update this receipt is of, 64 hexadecimal digits as the client printed them
+    #[arg(long, value_name = "RECEIPT")]
+    pub(crate) receipt: Option<tributary_common::Digest>,
 }
 
 #[derive(Debug, Args)]

@@ -23,3 +23,4 @@ pub use describe::{Description, describe};
 pub use error::Error;
 pub use revocation::{RevocationFile, Revocations};
 pub use serial::Serial;
+pub use tls::random_key;

@@ -120,7 +120,7 @@ impl Worker for Crew {
         let examples = Examples { dataset: &work.dataset, indices: &work.train };
         let task = Task { round, client: &self.name, model, examples };
         let trained = work.trainer.train(&task, &mut Watched(watch)).map_err(|error| error.to_string())?;
-        Ok(Update { update: work.plan.stages.seal(trained.update), weight: trained.weight, metrics: trained.metrics })
+        Ok(Update { update: work.plan.stages.seal(trained.update), weight: trained.weight })
     }
 
     fn evaluate(&mut self, model: &Parameters, watch: &mut dyn Watch) -> Result<Results, String> {

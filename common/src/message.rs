@@ -107,6 +107,9 @@ pub enum ToClient {
         ticket: Ticket,
         /// The update's digest.
         digest: Digest,
+        /// What proves it: a keyed digest over run, work, client and update, under a key of the coordinator's. The same
+        /// update gets the same receipt however often it is asked for.
+        receipt: Digest,
     },
     /// The update does not count.
     Verdict {
@@ -118,7 +121,17 @@ pub enum ToClient {
     /// The run is over; the final model can still be fetched.
     Done(Done),
     /// The coordinator stops for a while: what was accepted stays accepted; come back.
-    Suspended,
+    Suspended {
+        /// Over how long clients spread their return, in milliseconds.
+        return_ms: u32,
+    },
+    /// The update does not count, because another one of this client was accepted for the same work.
+    Conflict {
+        /// The offer's.
+        ticket: Ticket,
+        /// The digest of the update that counts.
+        counted: Digest,
+    },
 }
 
 /// Where the run stands.
@@ -132,6 +145,9 @@ pub struct Welcome {
     pub version: Version,
     /// Set once the run is over.
     pub done: Option<Done>,
+    /// Over how long clients spread their return when the coordinator is gone, in milliseconds: as long as it takes to
+    /// shake hands with all that were here when this was said.
+    pub return_ms: u32,
 }
 
 /// A piece of work.
@@ -171,10 +187,11 @@ pub enum Request {
     Get {
         /// The model's digest.
         digest: Digest,
-        /// Where to start.
+        /// What is here already, in bytes: the answer begins behind it.
         from: u64,
     },
-    /// Announces an update. Answered by [`Answer::Permit`]; no byte comes before it.
+    /// Announces an update. Answered by [`Answer::Permit`]; no byte comes before it. When all bytes are here, the
+    /// coordinator ends the stream, or says [`Answer::Again`] before it does.
     Put(Box<Put>),
     /// The result of an evaluation; nothing follows. Answered by [`Answer::Permit`].
     Report {
@@ -244,8 +261,6 @@ pub struct Put {
     pub bytes: u64,
     /// The integer weight: the number of examples trained on.
     pub weight: u64,
-    /// What was measured while training.
-    pub metrics: Option<Metrics>,
 }
 
 /// What an evaluation measured, each present where it was asked for.
@@ -279,6 +294,9 @@ pub enum Answer {
     },
     /// The new certificate.
     Certificate(Certificate),
+    /// Follows a permit that was not for the first byte, once all bytes came: together they are not what was announced. The
+    /// coordinator has forgotten what it held; the client announces its update again.
+    Again,
 }
 
 /// A message that has a place in the tables of tags below.
@@ -344,7 +362,7 @@ mod tests {
 
     #[test]
     fn messages_of_the_wrong_family_and_garbage_are_refused() {
-        let frame = ToClient::Suspended.to_frame().unwrap();
+        let frame = ToClient::Suspended { return_ms: 250 }.to_frame().unwrap();
         assert!(ToCoordinator::of_frame(&frame).is_err());
         for len in 0..40 {
             let garbage = Frame { tag: 3, body: vec![0xfe; len] };

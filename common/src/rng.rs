@@ -19,6 +19,12 @@ pub enum Purpose {
     Batches,
     /// Dropout masks.
     Dropout,
+    /// The centres of the classes of synthetic examples.
+    ExampleCentres,
+    /// The classes of synthetic examples, in the order of rows.
+    ExampleLabels,
+    /// The noise of one synthetic example; keyed by its row.
+    ExampleNoise(u32),
     /// Simulated faults, delays and losses.
     Faults,
     /// Splitting a client's examples into training and held-out ones.
@@ -34,11 +40,15 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// The kind, unique, and what else belongs to the key.
     const fn tag(self) -> (u8, u32) {
         match self {
             Self::Backoff => (9, 0),
             Self::Batches => (1, 0),
             Self::Dropout => (2, 0),
+            Self::ExampleCentres => (12, 0),
+            Self::ExampleLabels => (13, 0),
+            Self::ExampleNoise(row) => (14, row),
             Self::Faults => (3, 0),
             Self::Holdout => (4, 0),
             Self::Init => (5, 0),
@@ -57,12 +67,12 @@ pub struct Stream(ChaCha8Rng);
 /// (`Round(0)`) says so.
 #[must_use]
 pub fn stream(seed: Seed, round: Round, client: Option<&ClientId>, purpose: Purpose) -> Stream {
-    let (tag, attempt) = purpose.tag();
+    let (tag, more) = purpose.tag();
     let mut hasher = blake3::Hasher::new_derive_key("tributary 2026 stream of randomness");
     hasher.update(&seed.0.to_le_bytes());
     hasher.update(&round.0.to_le_bytes());
     hasher.update(&[tag]);
-    hasher.update(&attempt.to_le_bytes());
+    hasher.update(&more.to_le_bytes());
     hasher.update(&[u8::from(client.is_some())]);
     hasher.update(client.map_or("", ClientId::as_str).as_bytes());
     Stream(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()))

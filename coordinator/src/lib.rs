@@ -4,12 +4,20 @@
 //! Deliberately not here: training, data, and any tensor library. The coordinator moves bytes and adds integers.
 
 pub mod aggregate;
+#[cfg(test)]
+mod faults;
 pub mod optimize;
+#[cfg(test)]
+mod planted;
+pub mod receipt;
 pub mod record;
 pub mod round;
+pub mod screen;
 pub mod select;
 pub mod server;
+mod spread;
 pub mod store;
 pub mod strategy;
 
+pub use spread::Threads;
 pub use strategy::Strategy;

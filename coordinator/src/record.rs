@@ -150,6 +150,19 @@ impl Recorder {
         self.stop_at.zip(accuracy).is_some_and(|(target, accuracy)| accuracy >= target)
     }
 
+    /// Takes the line of a round that an earlier process told, oldest first: the best and the last one count on.
+    pub fn recall(&mut self, line: RoundLine) {
+        self.last = Some(line);
+        self.is_best();
+    }
+
+    /// Whether the line of `version` is the last one that was told, with a central accuracy that reaches the stop target.
+    #[must_use]
+    pub fn has_reached_target(&self, version: Version) -> bool {
+        let told = self.last.as_ref().is_some_and(|line| line.version == version);
+        told && self.stop_at.zip(self.central_accuracy()).is_some_and(|(target, accuracy)| accuracy >= target)
+    }
+
     /// The central accuracy of the last round that was measured, for the gate.
     #[must_use]
     pub fn central_accuracy(&self) -> Option<f64> {
@@ -304,4 +317,53 @@ pub const fn reason_word(reason: &Reason) -> &'static str {
 fn matrix(counts: &Classification) -> Option<Vec<Vec<u64>>> {
     let width = counts.classes() as usize;
     counts.confusion().map(|cells| cells.chunks(width).map(<[u64]>::to_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_common::config::Document;
+    use tributary_common::metrics::Summary;
+
+    const RUN: &str = r#"
+run = { name = "r", seed = 1, rounds = 9, stop_at = { central_accuracy = 0.8 } }
+input = { shape = [4], classes = 2 }
+model = { layers = [{ kind = "linear", out = 2 }] }
+train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, epochs = 1, batch = 1 }
+evaluate = { on = ["central"] }
+"#;
+
+    fn line(version: u64, accuracy: f64) -> RoundLine {
+        let summary = serde_json::json!({ "n": 1, "accuracy": accuracy });
+        let summary: Summary = serde_json::from_value(summary).unwrap();
+        RoundLine {
+            round: Round(version),
+            attempt: 0,
+            version: Version(version),
+            clients: 1,
+            weight: 1,
+            seconds: 0.5,
+            bytes_down: 0,
+            bytes_up: 0,
+            model: Digest([0; 32]),
+            train: None,
+            local: None,
+            central: Some(summary),
+        }
+    }
+
+    /// What goes wrong without it: after a restart a worse version is called the best, and its file written over the best
+    /// one's; a target that was reached is not stopped at.
+    #[test]
+    fn what_an_earlier_process_told_counts_on() {
+        let strategy = Strategy::parse(&Document::parse("run.toml", RUN).unwrap()).unwrap();
+        let mut recorder = Recorder::new(&strategy);
+        assert!(!recorder.has_reached_target(Version(0)));
+        recorder.recall(line(1, 0.7));
+        recorder.recall(line(2, 0.5));
+        assert!(!recorder.is_best(), "version 1 is");
+        assert_eq!(recorder.central_accuracy(), Some(0.5));
+        recorder.recall(line(3, 0.8));
+        assert!(recorder.has_reached_target(Version(3)) && !recorder.has_reached_target(Version(4)));
+    }
 }

@@ -8,8 +8,10 @@
 //! below AVX-512DQ, and the rounding instruction is a library call on plain x86-64.
 //!
 //! Where every product stays below 2^51, which is the common case, doubles hold all of it and the loop is bound by memory.
+//! Whether it is so shows only at the end of a pass, so [`fold_small_f32`] adds first and takes back what it should not have
+//! added: integers that wrap around come back exactly.
 //!
-//! Whether a block fits `i64` is not decided here: the sum tracks its own bound and asks [`max_abs_f32`] for it.
+//! Whether a block fits `i64` is not decided here: the sum tracks its own bound by the largest magnitudes.
 
 use crate::widest::{self, Pass};
 
@@ -25,6 +27,9 @@ const ROUNDER: f64 = 6_755_399_441_055_744.0;
 
 /// From 2^51 on the rounder no longer applies: doubles between 2^51 and 2^52 still hold halves.
 const ROUNDER_MAX: f64 = 2_251_799_813_685_248.0;
+
+/// Sums below it by magnitude, 2^51, are exact in a double and read by [`mean_small`].
+pub const SMALL_MAX: u128 = 1 << 51;
 
 /// What every coordinate of one update is multiplied by, and how large the largest is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,39 +96,117 @@ pub fn fold_wide_f64(acc: &mut [i128], delta: &[f64], term: Term) {
 /// The largest magnitude in `x` (0 when empty), or `None` if any value is not finite.
 #[must_use]
 pub fn max_abs_f32(x: &[f32]) -> Option<f64> {
-    let value = f32::from_bits(widest::run(LargestF32(x)));
-    value.is_finite().then_some(f64::from(value))
+    finite(widest::run(Largest(x)))
 }
 
 /// [`max_abs_f32`] for double precision.
 #[must_use]
 pub fn max_abs_f64(x: &[f64]) -> Option<f64> {
-    let value = f64::from_bits(widest::run(LargestF64(x)));
-    value.is_finite().then_some(value)
+    finite(widest::run(Largest(x)))
 }
 
-/// The largest bit pattern. Without the sign bit, patterns order like magnitudes, and infinities and NaNs come after all
-/// finite ones.
-struct LargestF32<'a>(&'a [f32]);
+/// [`fold_f32`] and [`max_abs_f32`] in one pass, for terms of which every product is below 2^51: returns the largest
+/// magnitude. `None`, with every `acc[i]` as it was, if that is not so or a value is not finite.
+///
+/// # Panics
+/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or `n` exceeds [`WEIGHT_MAX`].
+pub fn fold_small_f32(acc: &mut [i64], delta: &[f32], bits: u32, n: u64) -> Option<f64> {
+    fold_small(acc, delta, bits, n)
+}
 
-/// [`LargestF32`] for double precision.
-struct LargestF64<'a>(&'a [f64]);
+/// [`fold_small_f32`] for updates in double precision.
+///
+/// # Panics
+/// As [`fold_small_f32`].
+pub fn fold_small_f64(acc: &mut [i64], delta: &[f64], bits: u32, n: u64) -> Option<f64> {
+    fold_small(acc, delta, bits, n)
+}
 
-impl Pass for LargestF32<'_> {
-    type Out = u32;
+/// Writes `acc[i] / weight · unit`, for sums below [`SMALL_MAX`] by magnitude, a weight of at most 2^53 and a power of two
+/// that takes no quotient below the normal doubles: then the division alone rounds.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn mean_small(out: &mut [f64], acc: &[i64], weight: u64, unit: f64) {
+    assert_eq!(out.len(), acc.len(), "every sum has a mean");
+    widest::run(Mean { out, acc, weight: weight as f64, unit });
+}
+
+struct Mean<'a> {
+    out: &'a mut [f64],
+    acc: &'a [i64],
+    weight: f64,
+    unit: f64,
+}
+
+impl Pass for Mean<'_> {
+    type Out = ();
 
     #[inline(always)]
-    fn run(self) -> u32 {
-        self.0.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & (u32::MAX >> 1)))
+    fn run(self) {
+        for (out, &sum) in self.out.iter_mut().zip(self.acc) {
+            *out = double(sum) / self.weight * self.unit;
+        }
     }
 }
 
-impl Pass for LargestF64<'_> {
-    type Out = u64;
+/// The double of an integer below 2^51 by magnitude: the inverse of [`integer`].
+#[inline(always)]
+fn double(x: i64) -> f64 {
+    f64::from_bits(ROUNDER.to_bits().wrapping_add(x as u64)) - ROUNDER
+}
+
+/// A type of coordinate. Without the sign bit, bit patterns order like magnitudes, and infinities and NaNs come after all
+/// finite ones.
+trait Coordinate: Copy + Into<f64> {
+    type Pattern: Copy + Ord + Default;
+
+    fn magnitude(self) -> Self::Pattern;
+    fn of(pattern: Self::Pattern) -> Self;
+}
+
+impl Coordinate for f32 {
+    type Pattern = u32;
 
     #[inline(always)]
-    fn run(self) -> u64 {
-        self.0.iter().fold(0, |largest: u64, v| largest.max(v.to_bits() & (u64::MAX >> 1)))
+    fn magnitude(self) -> u32 {
+        self.to_bits() & (u32::MAX >> 1)
+    }
+
+    #[inline(always)]
+    fn of(pattern: u32) -> Self {
+        Self::from_bits(pattern)
+    }
+}
+
+impl Coordinate for f64 {
+    type Pattern = u64;
+
+    #[inline(always)]
+    fn magnitude(self) -> u64 {
+        self.to_bits() & (u64::MAX >> 1)
+    }
+
+    #[inline(always)]
+    fn of(pattern: u64) -> Self {
+        Self::from_bits(pattern)
+    }
+}
+
+fn finite(largest: impl Into<f64>) -> Option<f64> {
+    let largest = largest.into();
+    largest.is_finite().then_some(largest)
+}
+
+/// The value with the largest pattern.
+struct Largest<'a, T>(&'a [T]);
+
+impl<T: Coordinate> Pass for Largest<'_, T> {
+    type Out = T;
+
+    #[inline(always)]
+    fn run(self) -> T {
+        T::of(self.0.iter().fold(T::Pattern::default(), |largest, v| largest.max(v.magnitude())))
     }
 }
 
@@ -177,8 +260,7 @@ impl<T: Copy + Into<f64>> Pass for Fold<'_, T> {
             // Four operations and no multiplication of integers: about as fast as memory gives and takes.
             let n = term.n as f64;
             for (sum, &d) in acc.iter_mut().zip(delta) {
-                let rounded = (d.into() * term.scale + ROUNDER) - ROUNDER;
-                *sum = sum.wrapping_add(integer(rounded * n));
+                *sum = sum.wrapping_add(small(d.into(), term.scale, n));
             }
         } else {
             for (sum, &d) in acc.iter_mut().zip(delta) {
@@ -187,6 +269,63 @@ impl<T: Copy + Into<f64>> Pass for Fold<'_, T> {
             }
         }
     }
+}
+
+/// One update of small products, added to the sum of 64 bits, and the largest of its values.
+struct FoldSmall<'a, T> {
+    acc: &'a mut [i64],
+    delta: &'a [T],
+    term: Term,
+}
+
+impl<T: Coordinate> Pass for FoldSmall<'_, T> {
+    type Out = T;
+
+    #[inline(always)]
+    fn run(self) -> T {
+        let Self { acc, delta, term } = self;
+        let n = term.n as f64;
+        let mut largest = T::Pattern::default();
+        for (sum, &d) in acc.iter_mut().zip(delta) {
+            largest = largest.max(d.magnitude());
+            *sum = sum.wrapping_add(small(d.into(), term.scale, n));
+        }
+        T::of(largest)
+    }
+}
+
+/// Takes back what [`FoldSmall`] has added, whatever that was.
+struct Retract<'a, T>(FoldSmall<'a, T>);
+
+impl<T: Coordinate> Pass for Retract<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let FoldSmall { acc, delta, term } = self.0;
+        let n = term.n as f64;
+        for (sum, &d) in acc.iter_mut().zip(delta) {
+            *sum = sum.wrapping_sub(small(d.into(), term.scale, n));
+        }
+    }
+}
+
+/// `round_ties_even(d · scale) · n`, if that is below 2^51; else some integer, but always the same.
+#[inline(always)]
+fn small(d: f64, scale: f64, n: f64) -> i64 {
+    let rounded = (d * scale + ROUNDER) - ROUNDER;
+    integer(rounded * n)
+}
+
+fn fold_small<T: Coordinate>(acc: &mut [i64], delta: &[T], bits: u32, n: u64) -> Option<f64> {
+    assert_eq!(acc.len(), delta.len(), "the sum and the update must have the same length");
+    let term = Term::new(bits, n, 0.0);
+    let largest = finite(widest::run(FoldSmall { acc: &mut *acc, delta, term }));
+    if largest.is_none_or(|largest| !Term::new(bits, n, largest).is_small) {
+        widest::run(Retract(FoldSmall { acc, delta, term }));
+        return None;
+    }
+    largest
 }
 
 fn fold<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
@@ -235,6 +374,11 @@ mod tests {
         }
         let expected: Vec<i64> = expected.iter().map(|&e| e as i64).collect();
         // A bound that is too large costs time, never a bit.
+        let mut acc = vec![7_i64; delta.len()];
+        let largest = fold_small_f64(&mut acc, delta, bits, n);
+        assert_eq!(largest, term.is_small.then(|| self::largest(delta)));
+        let is_folded = largest.is_some();
+        assert!(acc.iter().zip(&expected).all(|(&acc, &folded)| acc == if is_folded { folded } else { 7 }));
         for term in [term, Term::new(bits, n, f64::MAX)] {
             let mut acc = vec![7_i64; delta.len()];
             fold_f64(&mut acc, delta, term);
@@ -317,6 +461,20 @@ mod tests {
     }
 
     #[test]
+    fn means_of_small_sums_are_rounded_once() {
+        let edge = (1_i64 << 51) - 1;
+        let sums: Vec<i64> = [0, 1, -1, 5, -7, 1_234_567_890_123, edge, -edge].into_iter().cycle().take(83).collect();
+        for weight in [1_u64, 3, 600, 1 << 52] {
+            let mut out = vec![0.0; sums.len()];
+            mean_small(&mut out, &sums, weight, 2_f64.powi(-40));
+            for (mean, &sum) in out.iter().zip(&sums) {
+                let expected = sum as f64 / weight as f64 * 2_f64.powi(-40);
+                assert_eq!(mean.to_bits(), expected.to_bits());
+            }
+        }
+    }
+
+    #[test]
     fn empty_update_and_zero_weight_change_nothing() {
         fold_f32(&mut [], &[], Term::new(40, 1, 0.0));
         let mut sum = [9];
@@ -334,6 +492,9 @@ mod tests {
             let mut x = vec![1.0; 37];
             x[35] = bad;
             assert_eq!(max_abs_f32(&x), None);
+            let mut acc = vec![i64::MAX; 37];
+            assert_eq!(fold_small_f32(&mut acc, &x, 40, 600), None);
+            assert!(acc.iter().all(|&sum| sum == i64::MAX), "nothing of it is left");
             let x: Vec<f64> = x.into_iter().map(f64::from).collect();
             assert_eq!(max_abs_f64(&x), None);
         }

@@ -1,10 +1,11 @@
 //! CPU kernels: what the rest of the workspace does not want to write with vectors and cache sizes in mind.
 //!
-//! * [`fold`]: adding updates to the exact integer sum. Always here, without any dependency.
+//! * [`fold`]: adding updates to the exact integer sum. Always here, without any dependency, as is [`widest`]: a loop over
+//!   plain slices, run with the widest vectors of the processor.
 //! * The feature `train`: forward and backward passes over plain row-major slices, generic over f32 and f64.
 //!   [`linear`], [`conv2d`], [`embedding`], [`max_pool2d`], [`avg_pool2d`], [`group_norm`], [`layer_norm`], [`rms_norm`],
-//!   [`relu`] and [`dropout`] are layers, [`cross_entropy`] and [`mse`] losses, [`sgd`] the update; [`matmul`] is what
-//!   most of them stand on. [`scale`] makes numbers of images' bytes.
+//!   [`relu`] and [`dropout`] are layers, [`cross_entropy`] and [`mse`] losses, [`sgd`] the update, [`divide`] prepares
+//!   images; [`matmul`] is what most of them stand on.
 //! * The feature `candle`: [`op`], the same as differentiable candle operators.
 //!
 //! No kernel starts a thread, draws a random number or reads a clock; callers own all three. No kernel allocates
@@ -19,6 +20,8 @@ mod avx512;
 pub mod conv2d;
 #[cfg(feature = "train")]
 pub mod cross_entropy;
+#[cfg(feature = "train")]
+pub mod divide;
 #[cfg(all(feature = "train", target_arch = "x86_64"))]
 mod dots;
 #[cfg(feature = "train")]
@@ -51,10 +54,8 @@ pub mod relu;
 #[cfg(feature = "train")]
 pub mod rms_norm;
 #[cfg(feature = "train")]
-pub mod scale;
-#[cfg(feature = "train")]
 pub mod sgd;
-mod widest;
+pub mod widest;
 #[cfg(feature = "train")]
 pub mod window;
 #[cfg(feature = "train")]

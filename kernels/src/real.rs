@@ -31,8 +31,6 @@ pub trait Real:
 
     /// The nearest value of this type.
     fn from_f64(value: f64) -> Self;
-    /// The same value, exact.
-    fn from_byte(value: u8) -> Self;
     /// The same value in double precision.
     fn to_f64(self) -> f64;
     /// e to this power.
@@ -59,11 +57,6 @@ impl Real for f32 {
     fn from_f64(value: f64) -> Self {
         // Rounds to nearest, which is what a narrower type means.
         value as Self
-    }
-
-    #[inline]
-    fn from_byte(value: u8) -> Self {
-        Self::from(value)
     }
 
     #[inline]
@@ -95,11 +88,6 @@ impl Real for f64 {
     #[inline]
     fn from_f64(value: f64) -> Self {
         value
-    }
-
-    #[inline]
-    fn from_byte(value: u8) -> Self {
-        Self::from(value)
     }
 
     #[inline]

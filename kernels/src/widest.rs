@@ -4,7 +4,7 @@
 //! x86-64 is SSE2. Here it is compiled again with more features. The operations stay the same, so the results do too.
 
 /// A loop and what it works on. `run` must be `#[inline(always)]`, or it is compiled for the narrowest unit only.
-pub(crate) trait Pass {
+pub trait Pass {
     /// What the loop returns.
     type Out;
 
@@ -15,7 +15,7 @@ pub(crate) trait Pass {
 /// Runs `pass` with the widest vectors that this processor has. The standard library caches the answer.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(crate) fn run<P: Pass>(pass: P) -> P::Out {
+pub fn run<P: Pass>(pass: P) -> P::Out {
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
         #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
         // SAFETY: the processor has both features that the callee is compiled for; it is safe code otherwise.
@@ -36,7 +36,7 @@ pub(crate) fn run<P: Pass>(pass: P) -> P::Out {
 /// Runs `pass` as it is compiled for this architecture.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-pub(crate) fn run<P: Pass>(pass: P) -> P::Out {
+pub fn run<P: Pass>(pass: P) -> P::Out {
     pass.run()
 }
 

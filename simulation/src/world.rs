@@ -20,13 +20,13 @@ use tributary_common::model::initial;
 use tributary_common::parameters::Parameters;
 use tributary_common::sum::Weight;
 use tributary_common::time::Time;
-use tributary_coordinator::Strategy;
 use tributary_coordinator::aggregate::{self, Aggregate, Collected};
 use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::record::Recorder;
 use tributary_coordinator::round::{Effect, Event, Machine, Reason, Recorded, Report, Roster, Row};
 use tributary_coordinator::store::journal::{Brings, Item};
 use tributary_coordinator::store::{self, Journal, Past, Store};
+use tributary_coordinator::{Strategy, Threads};
 
 use crate::link::Link;
 use crate::workers::{Key, Measure, Outcome, Pool, Sealed, Train};
@@ -131,8 +131,9 @@ pub fn simulate(
     let ended = AtomicBool::new(false);
     let stopped = || stop.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
+        let threads = Threads::new(trainers.len());
         let pool = Pool::start(scope, trainers, &run.plan, &stopped);
-        let mut world = World::new(run, journal, pool, clock, tell)?;
+        let mut world = World::new(run, journal, pool, threads, clock, tell)?;
         let result = world.play(stop);
         // Work that nobody waits for any more ends at its next batch, so that the scope can end.
         ended.store(true, Ordering::Relaxed);
@@ -191,6 +192,8 @@ struct World<'a> {
     model: Parameters,
     optimizer: Optimizer,
     collected: Option<Collected<Parameters>>,
+    /// As many for a model as for its clients.
+    threads: Threads,
     staged: BTreeMap<(Ticket, ClientId), Parameters>,
     round_began: Duration,
     journal: Option<Journal>,
@@ -210,6 +213,7 @@ impl<'a> World<'a> {
         run: &'a Run,
         journal: Option<Journal>,
         pool: Pool<'a>,
+        threads: Threads,
         clock: &'a dyn Fn() -> Duration,
         tell: &'a mut dyn FnMut(&Line),
     ) -> Result<Self, Error> {
@@ -221,25 +225,32 @@ impl<'a> World<'a> {
             true => Some(run.store.keep(Version(0), &run.model, &run.optimizer.state())?),
             false => None,
         };
-        let machine = if past.rows.is_empty() {
+        let mut machine = if past.rows.is_empty() {
             let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
             Machine::new(settings, roster, row, &mut effects)
         } else {
             Machine::resume(settings, roster, &past.rows, past.at, &mut effects)
         };
         let version = machine.version();
+        let older = past.older.iter().map(|(version, model)| (*version, model.clone()));
+        let models: BTreeMap<_, _> = older.chain([(version, run.model.clone())]).collect();
+        let told = past.told.iter().map(|line| line.version).collect();
+        machine.tell_again(past.at, &past.rows, &told, &models.keys().copied().collect(), &mut effects);
+        let mut recorder = Recorder::new(&run.strategy);
+        past.told.iter().for_each(|line| recorder.recall(line.clone()));
         let mut world = Self {
             link: Link::new(run.settings, run.strategy.rounds.seed),
-            recorder: Recorder::new(&run.strategy),
+            recorder,
             devices: BTreeMap::new(),
             happenings: BTreeMap::new(),
             scheduled: 0,
             now: past.at,
-            models: BTreeMap::from([(version, run.model.clone())]),
-            digests: BTreeMap::from([(version, run.model.digest())]),
+            digests: models.iter().map(|(version, model)| (*version, model.digest())).collect(),
+            models,
             model: run.model.clone(),
             optimizer: run.optimizer.clone(),
             collected: None,
+            threads,
             staged: BTreeMap::new(),
             journal,
             rows: Vec::new(),
@@ -257,6 +268,9 @@ impl<'a> World<'a> {
         // Only a served run that is gone on with here has updates of an open round.
         for kept in &past.updates {
             world.staged.insert((kept.ticket, kept.client.clone()), kept.load(run.model.layout())?);
+        }
+        if world.recorder.has_reached_target(version) {
+            world.happen(Happening::Coordinator(Event::TargetReached), Duration::ZERO);
         }
         if !past.rows.is_empty() {
             world.happen(Happening::Coordinator(Event::Wake), Duration::ZERO);
@@ -436,9 +450,10 @@ impl<'a> World<'a> {
         let layout = self.model.layout();
         let mut collected = match self.collected.take() {
             Some(collected) => collected,
-            None => Collected::new(&self.run.strategy.aggregator, layout)?,
+            None => Collected::new(&self.run.strategy.aggregator, layout, self.threads)?,
         };
-        collected.take(client, update, weight, layout)?;
+        collected.take(client, update, weight)?;
+        collected.catch_up()?;
         self.collected = Some(collected);
         Ok(())
     }
@@ -448,10 +463,10 @@ impl<'a> World<'a> {
         self.models = kept;
         self.digests = self.digests.split_off(&self.machine.version());
         let mut collected = self.collected.take().expect("a commit has a quorum of at least one");
-        let step = |aggregate: &mut dyn Aggregate| self.optimizer.step(&self.model, aggregate);
-        self.model = collected.combined(&self.run.strategy.aggregator, step)?;
+        let step = |aggregate: &dyn Aggregate| self.optimizer.step(&self.model, aggregate, self.threads);
+        let digest;
+        (self.model, digest) = collected.combined(&self.run.strategy.aggregator, step)?;
         self.optimizer_digest = Some(self.run.store.keep(version, &self.model, &self.optimizer.state())?);
-        let digest = self.model.digest();
         self.models.insert(version, self.model.clone());
         self.digests.insert(version, digest);
         self.took.insert(version, (self.clock)().saturating_sub(self.round_began));
@@ -591,12 +606,18 @@ impl<'a> World<'a> {
         }
         let event = match failure {
             Some(reason) => client::Event::Failed { ticket, reason },
-            None => client::Event::Finished { ticket },
+            None => client::Event::Finished { ticket, digest: self.digest_of(client, ticket) },
         };
         if let (Ticket::Evaluate { .. }, Some(device)) = (ticket, self.devices.get_mut(client)) {
             device.results = Some(results);
         }
         self.client(client, event);
+    }
+
+    /// The digest of a finished update.
+    fn digest_of(&self, client: &ClientId, ticket: Ticket) -> Option<Digest> {
+        let (held, sealed) = self.devices.get(client)?.update.as_ref()?;
+        (*held == ticket).then_some(sealed.digest)
     }
 
     fn put(&mut self, client: &ClientId, ticket: Ticket) {
@@ -605,9 +626,12 @@ impl<'a> World<'a> {
         let Sealed { update, examples, digest, norm } = *sealed;
         let who = client.clone();
         let after = self.link.transfer(update.bytes().len());
-        let weight = self.run.strategy.aggregator.weight(examples).map_err(|error| error.to_string());
-        let opened = self.run.strategy.stages.open(norm).map_err(|refused| refused.to_string());
-        let event = match weight.and_then(|weight| opened.map(|()| weight)) {
+        let strategy = &self.run.strategy;
+        let weight = norm.and_then(|norm| {
+            strategy.stages.open(norm).map_err(|refused| refused.to_string())?;
+            strategy.aggregator.weight(examples).map_err(|error| error.to_string())
+        });
+        let event = match weight {
             Ok(weight) => {
                 self.recorder.received(update.bytes().len() as u64);
                 self.staged.insert((ticket, client.clone()), update);

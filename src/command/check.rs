@@ -3,6 +3,7 @@
 use serde_json::json;
 use tributary_client::partition::{Rows, Skew};
 use tributary_client::supply::Dealt;
+use tributary_coordinator::aggregate::Needs;
 
 use crate::arguments;
 use crate::exit::{self, Failure};
@@ -23,8 +24,12 @@ pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Fa
     let count = model.layout.count() as u64;
     let cohort = strategy.rounds.cohort.of(clients) as u64;
     let state = strategy.optimizer.state_bytes() as u64;
-    // Model, next model and sum; the state of the server optimiser; what the process itself takes.
-    let memory = 2 * size + count * (8 + state) + (64 << 20);
+    // Model and next model; the updates; the state of the server optimiser; what the process itself takes.
+    let memory = 2 * size + strategy.aggregator.memory(count, cohort) + count * state + (64 << 20);
+    let disk = match strategy.aggregator.needs() {
+        Needs::All => cohort * size,
+        Needs::Sum => 0,
+    };
     if output.format != Format::Text {
         let layers: Vec<_> = model
             .layers
@@ -35,7 +40,7 @@ pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Fa
         output.document(&json!({
             "name": strategy.name, "rounds": strategy.rounds.rounds, "parameters": count, "model_bytes": size, "layers": layers,
             "clients": clients, "cohort": cohort, "round_bytes_down": cohort * size, "round_bytes_up": cohort * size,
-            "coordinator_memory_bytes": memory, "partition": dealt.parts.digest(), "config": file.document.digest(),
+            "coordinator_memory_bytes": memory, "coordinator_disk_bytes": disk, "partition": dealt.parts.digest(), "config": file.document.digest(),
         }));
         return Ok(exit::OK);
     }
@@ -58,7 +63,8 @@ pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Fa
     output.fact("dealt as", &dealt.parts.digest().to_string());
     let round = bytes(cohort * size);
     output.fact("a round", &format!("{cohort} of {clients} clients, {round} down, {round} up, evaluation aside"));
-    output.fact("coordinator", &format!("at most {} of memory", bytes(memory)));
+    let kept = if disk > 0 { format!(", {} of disk for a round's updates", bytes(disk)) } else { String::new() };
+    output.fact("coordinator", &format!("at most {} of memory{kept}", bytes(memory)));
     let file = arguments::quoted(&arguments.run.file.display().to_string());
     output.fact("next", &format!("{} sim {file}", arguments::program()));
     Ok(exit::OK)

@@ -4,18 +4,25 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::json;
-use tributary_common::id::Version;
+use tributary_common::Digest;
+use tributary_common::id::{RunId, Version};
+use tributary_coordinator::receipt::Receipts;
+use tributary_coordinator::round::Row;
+use tributary_coordinator::store::journal::Found;
 use tributary_coordinator::store::{self, Chapter, History, Journal, Outcome};
 
 use super::certs;
 use crate::arguments;
-use crate::exit::{self, Failure, INVALID, of_store};
+use crate::exit::{self, Failure, INVALID, RUN_FAILED, of_store};
 use crate::output::{Format, Output, duration, table};
 
-pub(super) fn inspect(arguments: &arguments::RunFolder, output: Output) -> Result<u8, Failure> {
+pub(super) fn inspect(arguments: &arguments::Inspect, output: Output) -> Result<u8, Failure> {
     let found = Journal::look(&arguments.folder).map_err(|error| of_store(&error))?;
     let empty = || Failure::new(INVALID, format!("the journal in `{}` has no beginning", arguments.folder.display()));
     let history = History::of(&found).ok_or_else(empty)?;
+    if let Some(receipt) = arguments.receipt {
+        return of_receipt(&arguments.folder, &found, history.run, receipt, output);
+    }
     if output.format != Format::Text {
         output.document(&json!(history));
         return Ok(exit::OK);
@@ -28,6 +35,29 @@ pub(super) fn inspect(arguments: &arguments::RunFolder, output: Output) -> Resul
     if !history.chapters.is_empty() {
         let header = ["round", "attempt", "asked", "came", "weight", "took", "outcome"];
         output.result(&format!("\n{}", table(&header, history.chapters.iter().map(line))));
+    }
+    Ok(exit::OK)
+}
+
+/// Says which update a receipt is of.
+fn of_receipt(folder: &Path, found: &Found, run: RunId, receipt: Digest, output: Output) -> Result<u8, Failure> {
+    let receipts = Receipts::look(folder, run).map_err(|error| {
+        Failure::new(
+            INVALID,
+            format!("could not read the key of the run's receipts in `{}`: {error}", folder.display()),
+        )
+    })?;
+    let Some(Row::UpdateAccepted { ticket, client, weight, digest }) = receipts.find(found, receipt) else {
+        let text = format!("the run in `{}` gave no receipt {receipt}", folder.display());
+        return Err(Failure::new(RUN_FAILED, text));
+    };
+    match output.format {
+        Format::Text => output.result(&format!("{client}, {ticket}: update {digest} of weight {weight}")),
+        Format::Json | Format::JsonLines => {
+            output.document(
+                &json!({ "client": client, "ticket": ticket.to_string(), "digest": digest, "weight": weight }),
+            );
+        }
     }
     Ok(exit::OK)
 }

@@ -110,10 +110,9 @@ fn is_unfinished(file: &RunFile, path: &Path) -> bool {
         .rows()
         .next()
         .is_some_and(|first| matches!(first.row, Row::RunCreated { config, .. } if config == file.document.digest()));
-    let committed = found.versions().last().map_or(0, |last| last.version.0);
     let has_end = std::fs::read_to_string(path.join("events.jsonl")).is_ok_and(|events| {
         let last = events.lines().last().unwrap_or_default();
         last.contains("\"event\":\"done\"") && !last.contains("\"reason\":\"suspended\"")
     });
-    is_of_file && committed < file.strategy.rounds.rounds && !has_end
+    is_of_file && !has_end
 }

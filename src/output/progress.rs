@@ -107,6 +107,15 @@ impl Progress {
     }
 }
 
+impl Drop for Progress {
+    /// A run that ends early leaves no half-drawn bar above its last words.
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// The metrics that a round has, each in a few words, the most telling first.
 fn measured(line: &RoundLine) -> Vec<String> {
     let parts = [("central", &line.central), ("local", &line.local), ("train", &line.train)];

@@ -54,6 +54,22 @@ impl Liar {
         }
     }
 
+    /// The next message that is about `wanted` and no offer.
+    pub(crate) async fn heard(&mut self, wanted: Ticket) -> ToClient {
+        loop {
+            match self.reader.next().await.unwrap() {
+                Some(
+                    message @ (ToClient::Cancel { ticket, .. }
+                    | ToClient::Conflict { ticket, .. }
+                    | ToClient::Receipt { ticket, .. }
+                    | ToClient::Verdict { ticket, .. }),
+                ) if ticket == wanted => return message,
+                Some(_) => {}
+                None => panic!("nothing was said about {wanted}"),
+            }
+        }
+    }
+
     /// The verdict on what was put for `ticket`.
     async fn verdict(&mut self, wanted: Ticket) -> String {
         loop {
@@ -74,7 +90,7 @@ impl Liar {
     fn header(&self, offer: &Offer, bytes: &[u8]) -> Put {
         let update = Parameters::new(Arc::clone(&self.layout), bytes.to_vec().into()).unwrap();
         let (ticket, version, len) = (offer.ticket, offer.version, bytes.len() as u64);
-        Put { ticket, version, digest: update.digest(), bytes: len, weight: 10, metrics: None }
+        Put { ticket, version, digest: update.digest(), bytes: len, weight: 10 }
     }
 
     /// Announces an update; once permitted, sends these bytes.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tributary_certs::{Credentials, RevocationFile, revocation, tls};
 use tributary_common::config::Document;
 use tributary_common::id::RunId;
-use tributary_common::message::{Answer, Ready, Request, ToCoordinator};
+use tributary_common::message::{Answer, Put, Ready, Request, ToClient, ToCoordinator};
 use tributary_common::net::{self, Pace, Windows};
 use tributary_coordinator::server::{Limits, Rate, Run, Server};
 use tributary_coordinator::store::Memory;
@@ -147,4 +147,62 @@ fn an_upload_that_drips_is_stopped_and_a_whole_one_still_counts() {
             assert_ne!(liar.offer().await.ticket, offer.ticket, "the round was committed");
         });
     }
+}
+
+/// What goes wrong without it: what a worn disk made of half an update costs its client the round.
+#[test]
+fn what_is_held_of_an_update_and_is_wrong_is_asked_for_again() {
+    runtime().block_on(async {
+        let small = Small::new(Limits::default());
+        let mut liar = small.join("a").await;
+        liar.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
+        let offer = liar.offer().await;
+        liar.say(&ToCoordinator::Accept { ticket: offer.ticket }).await;
+        let (header, bytes) = liar.honest(&offer, 1e-3);
+        let (_, others) = liar.honest(&offer, 2e-3);
+        let held = put_half(&liar, &header, &others).await;
+        assert!(held > 0 && held.is_multiple_of(8), "{held} bytes are held");
+        // The whole is not what was announced; both sides may be honest, so it is asked for from the first byte on.
+        let (mut send, mut recv) = liar.connection.open_bi().await.unwrap();
+        net::write_message(&mut send, &Request::Put(Box::new(header.clone()))).await.unwrap();
+        assert_eq!(net::read_message::<Answer>(&mut recv).await.unwrap(), Answer::Permit { from: held });
+        send.write_all(&bytes[usize::try_from(held).unwrap()..]).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(net::read_message::<Answer>(&mut recv).await.unwrap(), Answer::Again);
+        assert_eq!(liar.put(header, &bytes).await, Answer::Permit { from: 0 });
+        assert_ne!(liar.offer().await.ticket, offer.ticket, "the round was committed");
+    });
+}
+
+/// What goes wrong without it: a client cannot tell whether its update or another one counts, nor prove that it does.
+#[test]
+fn the_same_update_gets_the_same_receipt_and_another_one_is_a_conflict() {
+    runtime().block_on(async {
+        let small = Small::new(Limits::default());
+        let mut liar = small.join("a").await;
+        liar.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
+        let offer = liar.offer().await;
+        let (header, bytes) = liar.honest(&offer, 1e-3);
+        assert_eq!(liar.put(header.clone(), &bytes).await, Answer::Permit { from: 0 });
+        let first = liar.heard(offer.ticket).await;
+        assert!(matches!(first, ToClient::Receipt { digest, .. } if digest == header.digest), "{first:?}");
+        assert_eq!(liar.put(header.clone(), &[]).await, Answer::Permit { from: header.bytes });
+        assert_eq!(liar.heard(offer.ticket).await, first);
+        let (other, bytes) = liar.honest(&offer, 2e-3);
+        assert!(matches!(liar.put(other, &bytes).await, Answer::Refused { .. }));
+        let conflict = ToClient::Conflict { ticket: offer.ticket, counted: header.digest };
+        assert_eq!(liar.heard(offer.ticket).await, conflict);
+    });
+}
+
+/// Sends half of an update and leaves; returns how much of it is held.
+async fn put_half(liar: &Liar, header: &Put, bytes: &[u8]) -> u64 {
+    let (mut send, mut recv) = liar.connection.open_bi().await.unwrap();
+    net::write_message(&mut send, &Request::Put(Box::new(header.clone()))).await.unwrap();
+    assert_eq!(net::read_message::<Answer>(&mut recv).await.unwrap(), Answer::Permit { from: 0 });
+    send.write_all(&bytes[..bytes.len() / 2]).await.unwrap();
+    // The stream ends early: the coordinator keeps what came and ends its side.
+    send.finish().unwrap();
+    assert!(net::read_message::<Answer>(&mut recv).await.is_err());
+    bytes.len() as u64 / 2 / 8 * 8
 }

@@ -8,6 +8,7 @@
 mod bench;
 mod bits;
 mod certificates;
+mod check;
 mod demo;
 mod doctor;
 mod federation;
@@ -21,7 +22,10 @@ mod load;
 mod membership;
 mod mistakes;
 mod process;
+mod proxy;
 mod published;
 mod reach;
+mod restart;
 mod stop;
+mod transfer;
 mod unfit;

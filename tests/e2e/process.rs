@@ -90,6 +90,13 @@ impl Process {
         assert!(status.success());
     }
 
+    /// `kill -9`; when this returns, nothing of the process is left.
+    pub(crate) fn kill(&mut self) {
+        let child = self.0.as_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Events on standard output as they come. Standard output is not kept for [`Process::end`] then.
     pub(crate) fn events(&mut self) -> Events {
         Events(BufReader::new(self.0.as_mut().unwrap().stdout.take().unwrap()).lines())

@@ -37,6 +37,16 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     provider().secure_random.fill(bytes).map_err(|_| Error::NotIssued("the system gave no random bytes".to_owned()))
 }
 
+/// 256 random bits from the system.
+///
+/// # Errors
+/// The system has none.
+pub fn random_key() -> Result<[u8; 32], Error> {
+    let mut key = [0; 32];
+    fill_random(&mut key)?;
+    Ok(key)
+}
+
 pub(crate) fn roots(trusted: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, Error> {
     let mut roots = RootCertStore::empty();
     trusted.iter().try_for_each(|root| roots.add(root.clone())).map_err(tls)?;

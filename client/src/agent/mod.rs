@@ -2,6 +2,7 @@
 
 mod backoff;
 mod membership;
+mod models;
 mod outbox;
 mod probe;
 mod session;
@@ -10,6 +11,7 @@ mod transfer;
 mod worker;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -18,12 +20,14 @@ use tributary_common::message::Done;
 use tributary_common::net::{self, Windows};
 
 pub use membership::Membership;
+pub use models::MODELS_MAX;
 pub use outbox::{Outbox, UPDATES_MAX};
 pub use probe::{Path, probe};
 pub use status::Status;
 pub use worker::{Prepared, Update, Watch, Worker};
 
 use backoff::Backoff;
+use models::Models;
 use session::Session;
 
 /// One try to connect may take this long; a coordinator that restarts meanwhile answers a repeated packet.
@@ -40,6 +44,8 @@ pub struct Settings {
     pub device: String,
     /// Where finished updates are kept until they are acknowledged; without one they go with the process.
     pub outbox: Option<Outbox>,
+    /// Where models are kept on disk, so that another process does not fetch them again; without one in memory alone.
+    pub models: Option<PathBuf>,
     /// Ends without a connection for this long; none: never.
     pub give_up_after: Option<Duration>,
     /// Ends after the run's `Done` instead of waiting for the next run.
@@ -49,6 +55,8 @@ pub struct Settings {
     /// The connection is probed after this much silence: a shorter time notices a coordinator's restart sooner, and keeps
     /// alive what a forgetful router stands in the way of.
     pub keep_alive: Duration,
+    /// The connection ends after this much silence, in which probes were not answered either; a few keep-alives long.
+    pub idle: Duration,
 }
 
 /// Why an agent ended without being asked to.
@@ -106,7 +114,7 @@ pub async fn run(
 ) -> Result<Option<Done>, Error> {
     let thread = worker::start(worker, settings.name.as_str(), settings.outbox.clone());
     let thread = thread.map_err(|error| Error::Local(error.to_string()))?;
-    let mut session = Session::new(thread, settings.outbox.clone());
+    let mut session = Session::new(thread, settings.outbox.clone(), Models::new(settings.models.clone()));
     let mut backoff = Backoff::new(settings.name.clone());
     let mut without_connection = Duration::ZERO;
     loop {
@@ -116,7 +124,6 @@ pub async fn run(
             connected = connect(&settings, &membership, without_connection) => match connected {
                 Ok((endpoint, connection)) => {
                     let ended = session.serve(&settings, &mut membership, &connection, &stop, &mut tell).await;
-                    connection.close(net::close_code::DONE, b"");
                     endpoint.wait_idle().await;
                     (ended, session.has_joined())
                 }
@@ -130,6 +137,7 @@ pub async fn run(
         } else {
             without_connection += began.elapsed();
         }
+        let mut lost = None;
         match ended {
             Ended::Stopped => return Ok(None),
             Ended::NotAuthorised(reason) => return Err(Error::NotAuthorised(reason)),
@@ -142,16 +150,17 @@ pub async fn run(
                 if let Some(unfit) = session.unfit().filter(|_| settings.once) {
                     return Err(Error::Unfit(unfit.to_owned()));
                 }
-                if backoff.failures() == 0 {
-                    tell(Status::Retrying { reason: reason.clone() });
-                }
+                lost = Some(reason.clone()).filter(|_| backoff.failures() == 0);
                 if settings.give_up_after.is_some_and(|limit| without_connection >= limit) {
                     let seconds = without_connection.as_secs();
                     return Err(Error::Unreachable { coordinator: settings.coordinator, seconds, reason });
                 }
             }
         }
-        let wait = backoff.next();
+        let wait = backoff.next(session.window());
+        if let Some(reason) = lost {
+            tell(Status::Retrying { reason, wait });
+        }
         without_connection += wait;
         tokio::select! {
             () = stop.cancelled() => return Ok(None),
@@ -178,12 +187,15 @@ async fn connect(
     let tls = membership.tls().map_err(|error| Failure::NotAuthorised(error.to_string()))?;
     let mut transport = net::transport(settings.windows);
     transport.keep_alive_interval(Some(settings.keep_alive));
+    let idle = settings.idle.try_into().map_err(|_| lost("the idle timeout is too long for QUIC".to_owned()))?;
+    transport.max_idle_timeout(Some(idle));
     let endpoint = net::client_endpoint(address, tls, transport).map_err(|error| lost(error.to_string()))?;
     // No DNS name is checked: the verifier wants the pinned root and the role of a coordinator instead.
     let connecting = endpoint.connect(address, "coordinator").map_err(|error| lost(error.to_string()))?;
-    let left = settings.give_up_after.map_or(HANDSHAKE, |limit| limit.saturating_sub(without_connection));
-    // A try shorter than a round trip over a satellite would say nothing about the coordinator.
-    let longest = left.clamp(Duration::from_secs(1), HANDSHAKE);
+    let left = settings.give_up_after.map_or(2 * HANDSHAKE, |limit| limit.saturating_sub(without_connection));
+    // Half of what is left, for a second try; one shorter than a round trip over a satellite would say nothing about the
+    // coordinator.
+    let longest = (left / 2).clamp(Duration::from_secs(1), HANDSHAKE);
     match tokio::time::timeout(longest, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
         Ok(Err(error)) => Err(session::failure(&error)),

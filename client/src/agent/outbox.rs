@@ -172,7 +172,7 @@ mod tests {
         let bytes = update.bytes().len() as u64;
         let offer = Offer { ticket, slot: Slot(0), version: Version(round), model: Digest([1; 32]), bytes, left_ms: 5 };
         let digest = update.digest();
-        let header = Put { ticket, version: Version(round), digest, bytes, weight: 3, metrics: None };
+        let header = Put { ticket, version: Version(round), digest, bytes, weight: 3 };
         Restored { offer, header, update }
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tributary_certs::Credentials;
-use tributary_common::net::{KEEP_ALIVE, Windows, close_code};
+use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows, close_code};
 
 use super::{Error, Failure, Membership, Settings, connect, session};
 
@@ -51,6 +51,8 @@ pub async fn probe(coordinator: &str, credentials: Credentials) -> Result<Path, 
         once: true,
         windows: Windows::default(),
         keep_alive: KEEP_ALIVE,
+        idle: IDLE_TIMEOUT,
+        models: None,
     };
     let connected = connect(&settings, &Membership::fixed(credentials), Duration::ZERO).await;
     let (endpoint, connection) = connected.map_err(failed)?;

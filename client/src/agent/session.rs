@@ -19,13 +19,18 @@ use tributary_common::message::{
 use tributary_common::net::{self, ANSWER_SECONDS, FrameReader};
 use tributary_common::parameters::{Layout, Parameters};
 
+use super::models::Models;
 use super::outbox::{Outbox, Restored};
-use super::worker::{Order, Outcome, Prepared, Thread};
+use super::transfer::Fetched;
+use super::worker::{Finished, Order, Outcome, Prepared, Thread};
 use super::{Ended, Failure, Membership, Settings, Status, transfer};
 use crate::machine::{Effect, Event, Machine};
 
 /// Messages that may wait between the reader's task and the session.
 const INBOX: usize = 16;
+
+/// How long transfers may take to notice that their connection is closed.
+const BREAK_OFF: Duration = Duration::from_secs(1);
 
 /// A loss of the connection that ended the handshake or later: worth another try, or not.
 pub(super) fn failure(error: &ConnectionError) -> Failure {
@@ -49,16 +54,21 @@ fn refusal(error: &ConnectionError) -> Option<String> {
     }
 }
 
+/// Whether the coordinator closed every connection.
+fn is_end(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::ApplicationClosed(close) if close.error_code == net::close_code::DONE)
+}
+
 /// What a piece of work has brought so far.
 enum Holding {
-    Model(Offer),
+    Model,
     Results(Box<Results>),
     Update { header: Box<Put>, update: Parameters },
 }
 
 /// A transfer that ended.
 enum Transferred {
-    Fetched { offer: Offer, model: Result<Parameters, net::Error> },
+    Fetched { offer: Offer, fetched: Fetched },
     Put { ticket: Ticket, result: Result<(), net::Error> },
     Reported { ticket: Ticket, result: Result<(), net::Error> },
 }
@@ -72,15 +82,21 @@ pub(super) struct Session {
     plan: Option<String>,
     prepared: Option<Result<Prepared, String>>,
     joined: bool,
+    /// Over how long the coordinator wants its clients to come back, were it gone; what it said last.
+    named: Duration,
+    /// That, if the last connection ended because the coordinator did.
+    window: Duration,
     /// The run that the machine's work is of.
     run: Option<RunId>,
     outbox: Option<Outbox>,
+    models: Models,
+    transfers: JoinSet<Transferred>,
     /// What `Hello` said that this client holds, until the machine has it.
     claimed: Option<Ticket>,
 }
 
 impl Session {
-    pub(super) const fn new(thread: Thread, outbox: Option<Outbox>) -> Self {
+    pub(super) fn new(thread: Thread, outbox: Option<Outbox>, models: Models) -> Self {
         Self {
             machine: Machine::new(),
             thread,
@@ -90,8 +106,12 @@ impl Session {
             plan: None,
             prepared: None,
             joined: false,
+            named: Duration::ZERO,
+            window: Duration::ZERO,
             run: None,
             outbox,
+            models,
+            transfers: JoinSet::new(),
             claimed: None,
         }
     }
@@ -124,6 +144,11 @@ impl Session {
         }
     }
 
+    /// Over how long this client and the coordinator's others come back, if they have all lost it.
+    pub(super) const fn window(&self) -> Duration {
+        self.window
+    }
+
     /// Whether the last connection got as far as `Welcome`.
     pub(super) const fn has_joined(&self) -> bool {
         self.joined
@@ -144,19 +169,59 @@ impl Session {
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Ended {
         self.joined = false;
+        self.window = Duration::ZERO;
         let result = self.talk(settings, membership, connection, stop, tell).await;
         let mut none = Vec::new();
         self.machine.step(Event::Disconnected, &mut none);
-        match result {
+        let ended = match result {
             Ok(ended) => ended,
             // The close reason says more than the stream that broke because of it.
             Err(error) => match connection.close_reason() {
-                Some(reason) => match failure(&reason) {
-                    Failure::NotAuthorised(reason) => Ended::NotAuthorised(reason),
-                    Failure::Lost(reason) => Ended::Lost(reason),
-                },
+                Some(reason) => {
+                    // Not this client alone: the coordinator ended, or another process of it knows nobody.
+                    if matches!(reason, ConnectionError::Reset) || is_end(&reason) {
+                        self.window = self.named;
+                    }
+                    match failure(&reason) {
+                        Failure::NotAuthorised(reason) => Ended::NotAuthorised(reason),
+                        Failure::Lost(reason) => Ended::Lost(reason),
+                    }
+                }
                 None => Ended::Lost(error.to_string()),
             },
+        };
+        connection.close(net::close_code::DONE, b"");
+        self.break_off().await;
+        ended
+    }
+
+    /// Takes what the transfers of a closed connection have brought so far.
+    async fn break_off(&mut self) {
+        let gather = async {
+            while let Some(ended) = self.transfers.join_next().await {
+                match ended {
+                    Ok(Transferred::Fetched { offer, fetched }) => drop(self.fetched(&offer, fetched)),
+                    Ok(Transferred::Put { .. } | Transferred::Reported { .. }) => {}
+                    Err(error) => tracing::error!(%error, "a transfer ended badly"),
+                }
+            }
+        };
+        if tokio::time::timeout(BREAK_OFF, gather).await.is_err() {
+            self.transfers.abort_all();
+        }
+    }
+
+    /// Keeps a model, or what came of it.
+    fn fetched(&mut self, offer: &Offer, fetched: Fetched) -> Result<Parameters, net::Error> {
+        match fetched {
+            Fetched::Model(model) => {
+                self.models.came(offer.model, &model);
+                Ok(model)
+            }
+            Fetched::Broken(error, partial) => {
+                partial.into_iter().for_each(|partial| self.models.keep(partial));
+                Err(error)
+            }
         }
     }
 
@@ -184,6 +249,7 @@ impl Session {
             None => return Err(net::Error::StreamEnded),
         };
         self.joined = true;
+        self.named = Duration::from_millis(welcome.return_ms.into());
         self.enter(welcome.run);
         if let Some(done) = welcome.done {
             self.forget_kept(claimed);
@@ -206,7 +272,7 @@ impl Session {
                     }
                 }
                 Some(outcome) = self.thread.outcomes.recv() => self.worked(outcome, &mut live, tell).await?,
-                Some(result) = live.transfers.join_next() => {
+                Some(result) = self.transfers.join_next() => {
                     let transferred = result.map_err(|error| net::Error::Read(error.to_string()))?;
                     self.transferred(transferred, &mut live, tell).await?;
                 }
@@ -274,7 +340,7 @@ impl Session {
         let Restored { offer, header, update } = restored;
         let ticket = offer.ticket;
         let mut none = Vec::new();
-        self.machine.step(Event::Restored(offer), &mut none);
+        self.machine.step(Event::Restored { offer, digest: header.digest }, &mut none);
         if self.machine.holding() == Some(ticket) {
             self.holding.insert(ticket, Holding::Update { header: Box::new(header), update });
         }
@@ -297,9 +363,19 @@ impl Session {
                 tell(Status::Dropped { ticket, reason });
                 Event::Cancelled { ticket }
             }
-            ToClient::Receipt { ticket, digest } => {
-                tell(Status::Acknowledged { ticket, digest });
+            ToClient::Receipt { ticket, digest, receipt } => {
+                match self.holding.get(&ticket) {
+                    Some(Holding::Update { header, .. }) if header.digest != digest => {
+                        tracing::warn!(%ticket, %digest, "a receipt came for an update that is not held here");
+                    }
+                    _ => tell(Status::Acknowledged { ticket, digest, receipt }),
+                }
                 Event::Received { ticket, digest }
+            }
+            ToClient::Conflict { ticket, counted } => {
+                let reason = format!("another update of this client counts already: {}", counted.short());
+                tell(Status::Dropped { ticket, reason });
+                Event::Refused { ticket }
             }
             ToClient::Verdict { ticket, reason } => {
                 tell(Status::Dropped { ticket, reason });
@@ -310,7 +386,9 @@ impl Session {
                 tell(Status::Finished(done.clone()));
                 return Ok(Some(Ended::Done(done)));
             }
-            ToClient::Suspended => {
+            ToClient::Suspended { return_ms } => {
+                self.named = Duration::from_millis(return_ms.into());
+                self.window = self.named;
                 tell(Status::Suspended);
                 return Ok(Some(Ended::Lost("the coordinator stopped for a while".to_owned())));
             }
@@ -337,24 +415,25 @@ impl Session {
                 tell(Status::Progress { ticket, done, total });
                 return live.progress(ticket, done, total).await;
             }
-            Outcome::Trained { ticket, update: Ok(update) } => {
+            Outcome::Trained { ticket, finished: Ok(finished) } => {
                 // Whose work was cancelled as it ended, its update is on disk and nobody's.
-                let Some(Holding::Model(offer)) = self.holding.get(&ticket) else {
+                let Some(Holding::Model) = self.holding.get(&ticket) else {
                     self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
                     return Ok(());
                 };
-                let held = Holding::Update { header: Box::new(update.header(offer)), update: update.update };
-                self.holding.insert(ticket, held);
-                Event::Finished { ticket }
+                let Finished { header, update } = *finished;
+                let digest = Some(header.digest);
+                self.holding.insert(ticket, Holding::Update { header: Box::new(header), update });
+                Event::Finished { ticket, digest }
             }
             Outcome::Measured { ticket, results: Ok(results) } => {
                 if !self.holding.contains_key(&ticket) {
                     return Ok(());
                 }
                 self.holding.insert(ticket, Holding::Results(results));
-                Event::Finished { ticket }
+                Event::Finished { ticket, digest: None }
             }
-            Outcome::Trained { ticket, update: Err(reason) } | Outcome::Measured { ticket, results: Err(reason) } => {
+            Outcome::Trained { ticket, finished: Err(reason) } | Outcome::Measured { ticket, results: Err(reason) } => {
                 Event::Failed { ticket, reason }
             }
         };
@@ -368,8 +447,12 @@ impl Session {
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Result<(), net::Error> {
         let event = match transferred {
-            Transferred::Fetched { offer, model: Ok(model) } => {
+            Transferred::Fetched { offer, fetched } => {
                 let ticket = offer.ticket;
+                let model = match self.fetched(&offer, fetched) {
+                    Ok(model) => model,
+                    Err(error) => return self.broken(ticket, error, live, tell).await,
+                };
                 let mut effects = Vec::new();
                 self.machine.step(Event::Fetched { ticket }, &mut effects);
                 // Only a machine that still wants the work asks for it; then the model is at hand.
@@ -385,28 +468,37 @@ impl Session {
             Transferred::Reported { ticket, result: Ok(()) } => Event::Reported { ticket },
             // The acknowledgement of an update comes on the control stream.
             Transferred::Put { result: Ok(()), .. } => return Ok(()),
-            Transferred::Fetched { offer: Offer { ticket, .. }, model: Err(error) }
-            | Transferred::Put { ticket, result: Err(error) }
-            | Transferred::Reported { ticket, result: Err(error) } => {
-                if live.connection.close_reason().is_some() {
-                    // The connection broke under the transfer: the offer comes again after the reconnect.
-                    return Err(error);
-                }
-                if matches!(error, net::Error::Write(_)) {
-                    // The coordinator stopped the upload: its verdict says why.
-                    return Ok(());
-                }
-                Event::Failed { ticket, reason: error.to_string() }
+            Transferred::Put { ticket, result: Err(error) } | Transferred::Reported { ticket, result: Err(error) } => {
+                return self.broken(ticket, error, live, tell).await;
             }
         };
         self.step(event, live, tell).await
+    }
+
+    /// A transfer failed.
+    async fn broken(
+        &mut self,
+        ticket: Ticket,
+        error: net::Error,
+        live: &mut Live,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<(), net::Error> {
+        if live.connection.close_reason().is_some() {
+            // The connection broke under the transfer: the offer comes again after the reconnect.
+            return Err(error);
+        }
+        if matches!(error, net::Error::Write(_)) {
+            // The coordinator stopped the upload: its verdict says why.
+            return Ok(());
+        }
+        self.step(Event::Failed { ticket, reason: error.to_string() }, live, tell).await
     }
 
     async fn work(&mut self, offer: &Offer, model: Parameters) -> Result<(), net::Error> {
         let ticket = offer.ticket;
         let cancel = Arc::new(AtomicBool::new(false));
         self.cancels.insert(ticket, Arc::clone(&cancel));
-        self.holding.insert(ticket, Holding::Model(offer.clone()));
+        self.holding.insert(ticket, Holding::Model);
         let run = self.run.expect("work comes after `Welcome`");
         self.order(match ticket {
             Ticket::Train { round, .. } => Order::Train { run, round, offer: offer.clone(), model, cancel },
@@ -430,7 +522,7 @@ impl Session {
                     tell(Status::Dropped { ticket, reason: reason.clone() });
                     live.say(&ToCoordinator::Decline { ticket, reason: short_text(reason) }).await?;
                 }
-                Effect::Fetch(offer) => live.fetch(offer, self.layout.clone()),
+                Effect::Fetch(offer) => self.fetch(offer, live),
                 Effect::Forget { ticket } => {
                     self.holding.remove(&ticket);
                     self.cancels.remove(&ticket);
@@ -449,35 +541,53 @@ impl Session {
         Ok(())
     }
 
-    fn put(&self, ticket: Ticket, live: &mut Live) {
+    fn fetch(&mut self, offer: Offer, live: &Live) {
+        let connection = live.connection.clone();
+        let kept = match &self.layout {
+            Some(layout) if layout.bytes() as u64 == offer.bytes => Ok(self.models.of(offer.model, layout)),
+            Some(layout) => {
+                let (got, needed) = (offer.bytes, layout.bytes());
+                Err(format!("the offered model has {got} bytes, the plan's layers need {needed}"))
+            }
+            None => Err("an offer came before the data were ready".to_owned()),
+        };
+        self.transfers.spawn(async move {
+            let fetched = match kept {
+                Ok(kept) => transfer::fetch(connection, kept, &offer).await,
+                Err(reason) => Fetched::Broken(net::Error::Refused(reason), None),
+            };
+            Transferred::Fetched { offer, fetched }
+        });
+    }
+
+    fn put(&mut self, ticket: Ticket, live: &Live) {
         let Some(Holding::Update { header, update }) = self.holding.get(&ticket) else { return };
         let header = header.as_ref().clone();
         let (connection, update) = (live.connection.clone(), update.clone());
-        live.transfers.spawn(async move {
+        self.transfers.spawn(async move {
             let result = transfer::put(connection, header, update).await;
             Transferred::Put { ticket, result }
         });
     }
 
-    fn report(&self, ticket: Ticket, live: &mut Live) {
+    fn report(&mut self, ticket: Ticket, live: &Live) {
         let Some(Holding::Results(results)) = self.holding.get(&ticket) else { return };
         let request = Request::Report { ticket, results: results.clone() };
         let connection = live.connection.clone();
-        live.transfers.spawn(async move {
+        self.transfers.spawn(async move {
             let result = transfer::report(connection, request).await;
             Transferred::Reported { ticket, result }
         });
     }
 }
 
-/// What lives as long as the connection. Dropping it aborts reader and transfers.
+/// What lives as long as the connection. Dropping it aborts the reader.
 struct Live {
     connection: Connection,
     control: SendStream,
     reader: JoinSet<()>,
     outbox: mpsc::Sender<Result<ToClient, net::Error>>,
     inbox: mpsc::Receiver<Result<ToClient, net::Error>>,
-    transfers: JoinSet<Transferred>,
     /// Percent last said for a ticket: a message a percent is a message too many.
     told: Option<(Ticket, u64)>,
 }
@@ -485,7 +595,7 @@ struct Live {
 impl Live {
     fn new(connection: Connection, control: SendStream) -> Self {
         let (outbox, inbox) = mpsc::channel(INBOX);
-        Self { connection, control, reader: JoinSet::new(), outbox, inbox, transfers: JoinSet::new(), told: None }
+        Self { connection, control, reader: JoinSet::new(), outbox, inbox, told: None }
     }
 
     fn read(&mut self, mut reader: FrameReader) {
@@ -516,16 +626,5 @@ impl Live {
         }
         self.told = Some((ticket, tenth));
         self.say(&ToCoordinator::Progress { ticket, done, total }).await
-    }
-
-    fn fetch(&mut self, offer: Offer, layout: Option<Arc<Layout>>) {
-        let connection = self.connection.clone();
-        self.transfers.spawn(async move {
-            let model = match layout {
-                Some(layout) => transfer::fetch(connection, layout, offer.clone()).await,
-                None => Err(net::Error::Refused("an offer came before the data were ready".to_owned())),
-            };
-            Transferred::Fetched { offer, model }
-        });
     }
 }

@@ -1,6 +1,6 @@
 //! What an agent tells the person who started it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tributary_common::Digest;
 use tributary_common::id::Ticket;
@@ -15,6 +15,8 @@ pub enum Status {
         ticket: Ticket,
         /// The update's digest.
         digest: Digest,
+        /// What proves it to whoever has the run's folder (`tributary inspect RUN --receipt`).
+        receipt: Digest,
     },
     /// Work ended without a result that counts.
     Dropped {
@@ -53,6 +55,8 @@ pub enum Status {
     Retrying {
         /// Why.
         reason: String,
+        /// How long the first try waits.
+        wait: Duration,
     },
     /// The coordinator has stopped for a while.
     Suspended,

@@ -1,59 +1,94 @@
-//! Models in, updates and results out: one stream each.
+//! Models in, updates and results out: one stream each. What broke off goes on where it stopped.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Connection;
-use tributary_common::Digest;
 use tributary_common::message::{Answer, Offer, Put, Request};
 use tributary_common::net::{self, ANSWER_SECONDS, Error};
-use tributary_common::parameters::{AlignedBuffer, Layout, Parameters};
+use tributary_common::parameters::Parameters;
+
+use super::models::{Kept, Partial};
 
 /// Asks for a permit as long as the coordinator's byte budget may be spent on others.
 const PERMIT_SECONDS: u64 = 600;
 
-/// Gets the model of `offer`; its digest is checked before it is returned.
-pub(super) async fn fetch(connection: Connection, layout: Arc<Layout>, offer: Offer) -> Result<Parameters, Error> {
-    if layout.bytes() as u64 != offer.bytes {
-        let why = format!("the offered model has {} bytes, the plan's layers need {}", offer.bytes, layout.bytes());
-        return Err(Error::Refused(why));
+/// How often an update is announced on one connection: the second time from its first byte on, where what the coordinator
+/// held of it was wrong.
+const PUTS_MAX: usize = 2;
+
+/// How a download ended.
+pub(super) enum Fetched {
+    /// The model, whole and checked.
+    Model(Parameters),
+    /// It broke off; what came so far.
+    Broken(Error, Option<Partial>),
+}
+
+/// Gets the model of `offer`, or what is missing of it; its digest is checked before it is returned.
+pub(super) async fn fetch(connection: Connection, kept: Kept, offer: &Offer) -> Fetched {
+    let mut partial = match kept {
+        Kept::Whole(model) => return Fetched::Model(model),
+        Kept::Partial(partial) => partial,
+    };
+    loop {
+        let held = partial.held();
+        if let Err(error) = get(&connection, &mut partial, offer).await {
+            return Fetched::Broken(error, Some(partial));
+        }
+        let anew = partial.anew();
+        match partial.finish() {
+            Ok(model) => return Fetched::Model(model),
+            // What was here before was wrong, or what came now: the whole of it tells.
+            Err(_) if held > 0 => partial = anew,
+            Err(got) => {
+                let (got, offered) = (got.short(), offer.model.short());
+                let why = format!("the model that came has digest {got}, {offered} was offered");
+                return Fetched::Broken(Error::Refused(why), None);
+            }
+        }
+    }
+}
+
+/// Gets what is missing.
+async fn get(connection: &Connection, partial: &mut Partial, offer: &Offer) -> Result<(), Error> {
+    let (buffer, at, look) = partial.room();
+    if *at == buffer.len() {
+        return Ok(());
     }
     let (mut send, mut recv) = connection.open_bi().await?;
-    net::write_message(&mut send, &Request::Get { digest: offer.model, from: 0 }).await?;
+    net::write_message(&mut send, &Request::Get { digest: offer.model, from: *at as u64 }).await?;
     drop(send.finish());
     match answer(&mut recv, ANSWER_SECONDS).await? {
-        Answer::Bytes { len } if len == offer.bytes => {}
+        Answer::Bytes { len } if len == (buffer.len() - *at) as u64 => {}
         Answer::Refused { reason } => return Err(Error::Refused(reason)),
         other => return Err(Error::Refused(format!("an unexpected answer: {other:?}"))),
     }
-    let mut buffer = AlignedBuffer::zeroed(layout.bytes());
-    let mut hasher = layout.hasher();
-    net::receive_into(&mut recv, buffer.as_mut(), net::Pace::default(), |block| _ = hasher.update(block)).await?;
-    let got: Digest = hasher.finalize().into();
-    if got != offer.model {
-        return Err(Error::Refused(format!(
-            "the model that came has digest {}, {} was offered",
-            got.short(),
-            offer.model.short()
-        )));
-    }
-    Ok(Parameters::new(layout, buffer.into_bytes()).expect("the buffer was made for the layout"))
+    net::receive_into(&mut recv, buffer, at, net::Pace::default(), look).await
 }
 
-/// Announces an update and, once permitted, sends it. The acknowledgement comes on the control stream.
+/// Announces an update and, once permitted, sends what the coordinator lacks of it. The acknowledgement comes on the
+/// control stream.
 pub(super) async fn put(connection: Connection, header: Put, update: Parameters) -> Result<(), Error> {
-    let (mut send, mut recv) = connection.open_bi().await?;
-    net::write_message(&mut send, &Request::Put(Box::new(header))).await?;
-    match answer(&mut recv, PERMIT_SECONDS).await? {
-        Answer::Permit { from } => {
-            let from = usize::try_from(from).map_err(|_| Error::StreamEnded)?;
-            net::send(&mut send, update.bytes(), from).await
+    for _ in 0..PUTS_MAX {
+        let (mut send, mut recv) = connection.open_bi().await?;
+        net::write_message(&mut send, &Request::Put(Box::new(header.clone()))).await?;
+        match answer(&mut recv, PERMIT_SECONDS).await? {
+            Answer::Permit { from } => {
+                let from = usize::try_from(from).map_err(|_| Error::StreamEnded)?;
+                net::send(&mut send, update.bytes(), from).await?;
+            }
+            Answer::Refused { reason } => return Err(Error::Refused(reason)),
+            Answer::Again | Answer::Bytes { .. } | Answer::Certificate(_) => {
+                return Err(Error::Refused("an unexpected answer to an update".to_owned()));
+            }
         }
-        Answer::Refused { reason } => Err(Error::Refused(reason)),
-        Answer::Bytes { .. } | Answer::Certificate(_) => {
-            Err(Error::Refused("an unexpected answer to an update".to_owned()))
+        match answer(&mut recv, PERMIT_SECONDS).await {
+            Ok(Answer::Again) => {}
+            // All is here, or a verdict says why not.
+            _ => return Ok(()),
         }
     }
+    Err(Error::Refused("the coordinator could not put the update together".to_owned()))
 }
 
 /// Hands over the results of an evaluation.
@@ -64,7 +99,7 @@ pub(super) async fn report(connection: Connection, request: Request) -> Result<(
     match answer(&mut recv, ANSWER_SECONDS).await? {
         Answer::Permit { .. } => Ok(()),
         Answer::Refused { reason } => Err(Error::Refused(reason)),
-        Answer::Bytes { .. } | Answer::Certificate(_) => {
+        Answer::Again | Answer::Bytes { .. } | Answer::Certificate(_) => {
             Err(Error::Refused("an unexpected answer to a result".to_owned()))
         }
     }

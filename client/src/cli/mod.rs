@@ -13,7 +13,7 @@ use tributary_certs::enrolment::Token;
 use tributary_common::config::Document;
 use tributary_common::id::ClientId;
 use tributary_common::identity::{Identity, Role};
-use tributary_common::net::{KEEP_ALIVE, Windows};
+use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 
 use crate::agent::{self, Membership, Outbox, Status};
 use crate::crew::{Crew, Held, Load};
@@ -52,7 +52,7 @@ pub struct Arguments {
     /// token does nothing
     #[arg(long, value_name = "TOKEN", conflicts_with = "check")]
     pub join: Option<String>,
-    /// This machine's data: digits, idx:DIR or csv:FILE
+    /// This machine's data: digits, idx:DIR, csv:FILE or synthetic:EXAMPLES
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
     /// A run file, whose partition --part is taken of
@@ -67,7 +67,8 @@ pub struct Arguments {
     /// Only say whether the data fit the run file
     #[arg(long, requires = "run")]
     pub check: bool,
-    /// Folder for finished updates until they are acknowledged; by default outbox/ in the identity folder
+    /// Folder for finished updates until they are acknowledged, and for the last models; by default updates alone are
+    /// kept, in outbox/ in the identity folder
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// End when the run is over instead of waiting for the next
@@ -266,6 +267,7 @@ struct Member {
     membership: Membership,
     coordinator: String,
     outbox: Outbox,
+    models: Option<PathBuf>,
 }
 
 impl Member {
@@ -282,7 +284,8 @@ impl Member {
             Some(_) => Membership::renewing(credentials, folder),
             None => Membership::fixed(credentials),
         };
-        Ok(Self { name, role, membership, coordinator, outbox })
+        let models = arguments.state.as_ref().map(|state| state.join(name.as_str()).join("models"));
+        Ok(Self { name, role, membership, coordinator, outbox, models })
     }
 }
 
@@ -350,7 +353,7 @@ async fn serve(
     let stop = stop::token(arguments.tethered, &mut signals).map_err(|error| Failure::new(RUN_FAILED, error))?;
     let mut agents = JoinSet::new();
     let is_alone = members.len() == 1;
-    for (Member { name, role, membership, coordinator, outbox }, load) in members {
+    for (Member { name, role, membership, coordinator, outbox, models }, load) in members {
         let settings = agent::Settings {
             name: name.clone(),
             coordinator,
@@ -360,6 +363,8 @@ async fn serve(
             outbox: Some(outbox),
             windows: Windows::default(),
             keep_alive: arguments.keep_alive.unwrap_or(KEEP_ALIVE),
+            idle: IDLE_TIMEOUT,
+            models,
         };
         let worker = Crew::new(name.clone(), role, load);
         let name = if is_alone { String::new() } else { format!("{name}: ") };
@@ -400,7 +405,9 @@ fn failure(error: agent::Error) -> Failure {
 /// One line about what happened, if it is worth one.
 fn describe(status: Status) -> Option<String> {
     Some(match status {
-        Status::Acknowledged { ticket, digest } => format!("{ticket}: update {} counts", digest.short()),
+        Status::Acknowledged { ticket, digest, receipt } => {
+            format!("{ticket}: update {} counts, receipt {receipt}", digest.short())
+        }
         Status::Dropped { ticket, reason } => format!("{ticket}: dropped: {reason}"),
         Status::Finished(done) => {
             format!("the run is over ({}), version {}, model {}", done.reason, done.version, done.model)
@@ -409,7 +416,7 @@ fn describe(status: Status) -> Option<String> {
         Status::NotRenewed { reason } => format!("the certificate was not renewed ({reason}); trying again"),
         Status::Progress { .. } => return None,
         Status::Renewed { .. } => "the certificate was renewed".to_owned(),
-        Status::Retrying { reason } => format!("no connection ({reason}); trying again"),
+        Status::Retrying { reason, .. } => format!("no connection ({reason}); trying again"),
         Status::Suspended => "the coordinator stopped for a while; coming back".to_owned(),
         Status::Unfit { reason } => format!("cannot take part: {reason}"),
         Status::Working { ticket, bytes: size } => format!("{ticket}: got the model of {size} bytes"),

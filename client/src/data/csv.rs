@@ -16,7 +16,8 @@ pub(super) const ROW: SourceRow = SourceRow {
     name: "csv",
     argument: Some("FILE"),
     help: "a table with a header line and numbers; input.label names the column to predict, input.drop those to leave out",
-    load,
+    check: |_| Ok(()),
+    load: |place, input, group| load(&place.path(), input, group),
 };
 
 /// What stands for a value that nobody knows.

@@ -5,13 +5,15 @@ use std::fmt;
 use tributary_common::model::{Classes, Input};
 
 use super::scale::{Real, Scale};
-use super::{EXAMPLES_MAX, Error};
+use super::{Clouds, EXAMPLES_MAX, Error};
 
 /// The values of all examples, one after the other, as the source has them.
 #[derive(Clone)]
 pub enum Features {
     /// Images: a byte a pixel.
     Bytes(Vec<u8>),
+    /// Synthetic ones, which are computed whenever they are read.
+    Clouds(Clouds),
     /// Tables.
     Reals(Vec<f32>),
 }
@@ -20,6 +22,7 @@ impl Features {
     const fn len(&self) -> usize {
         match self {
             Self::Bytes(values) => values.len(),
+            Self::Clouds(clouds) => clouds.len(),
             Self::Reals(values) => values.len(),
         }
     }
@@ -28,6 +31,8 @@ impl Features {
     fn first_no_index(&self, below: usize) -> Option<usize> {
         match self {
             Self::Bytes(values) => values.iter().position(|&value| usize::from(value) >= below),
+            // Real numbers around a centre.
+            Self::Clouds(clouds) => (clouds.len() > 0).then_some(0),
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "an embedding has at most 2^24 rows, exact in single precision"
@@ -247,10 +252,19 @@ impl Dataset {
     fn gather<T: Real>(&self, scale: &Scale<T>, indices: &[u32], out: &mut [T]) {
         let values = self.values();
         assert_eq!(out.len(), indices.len() * values, "every value has its place");
+        let mut computed = match &self.features {
+            Features::Clouds(_) => vec![0.0; values],
+            Features::Bytes(_) | Features::Reals(_) => Vec::new(),
+        };
         for (&index, out) in indices.iter().zip(out.chunks_exact_mut(values)) {
             let at = index as usize * values;
             match &self.features {
                 Features::Bytes(stored) => scale.read_bytes(&stored[at..at + values], out),
+                Features::Clouds(clouds) => {
+                    let label = self.classes().map_or(0, |labels| labels[index as usize]);
+                    clouds.read(index, label, &mut computed);
+                    scale.read_reals(&computed, out);
+                }
                 Features::Reals(stored) => scale.read_reals(&stored[at..at + values], out),
             }
         }
@@ -265,6 +279,7 @@ impl Dataset {
             Features::Bytes(stored) => {
                 Features::Bytes(rows().flat_map(|row| &stored[row * values..][..values]).copied().collect())
             }
+            Features::Clouds(clouds) => Features::Clouds(clouds.select(indices)),
             Features::Reals(stored) => {
                 Features::Reals(rows().flat_map(|row| &stored[row * values..][..values]).copied().collect())
             }

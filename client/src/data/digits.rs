@@ -1,7 +1,6 @@
 //! `digits`: handwritten digits, built in, so that the first run needs nothing but this program.
 
 use std::io::Read;
-use std::path::Path;
 
 use flate2::read::GzDecoder;
 use tributary_common::model::Input;
@@ -12,13 +11,14 @@ pub(super) const ROW: SourceRow = SourceRow {
     name: "digits",
     argument: None,
     help: "1797 handwritten digits of 8 x 8 pixels from 0 to 16, 10 classes, built in (UCI, CC BY 4.0)",
-    load,
+    check: |_| Ok(()),
+    load: |_, input, _| load(input),
 };
 
 /// See `README.md` beside it for where it comes from and its licence.
 const FILE: &[u8] = include_bytes!("digits.csv.gz");
 
-fn load(_: &Path, input: &Input, _: Option<&str>) -> Result<Loaded, Error> {
+fn load(input: &Input) -> Result<Loaded, Error> {
     let mut text = String::new();
     GzDecoder::new(FILE).read_to_string(&mut text).expect("the built-in file is whole: a test reads it");
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
@@ -37,6 +37,7 @@ mod tests {
     use super::*;
     use crate::data::source::tests::input;
     use crate::data::{Source, TestRows};
+    use std::path::Path;
 
     #[test]
     fn digits_split_into_the_documented_rows() {
@@ -55,10 +56,10 @@ mod tests {
 
     #[test]
     fn digits_that_do_not_fit_are_refused() {
-        let load = |text| load(Path::new(""), &input(text), None).unwrap_err().to_string();
+        let load = |text| load(&input(text)).unwrap_err().to_string();
         assert!(load("shape = [784]\nclasses = 10").contains("an example has 64 values"));
         assert!(load("shape = [8, 8]\nclasses = 9").contains("is not below 9"));
-        let loaded = super::load(Path::new(""), &input("shape = [1, 8, 8]\nclasses = 10"), None).unwrap();
+        let loaded = super::load(&input("shape = [1, 8, 8]\nclasses = 10")).unwrap();
         assert!(loaded.split(TestRows::Source).unwrap_err().hint().is_some());
     }
 }

@@ -16,7 +16,8 @@ pub(super) const ROW: SourceRow = SourceRow {
     name: "idx",
     argument: Some("DIR"),
     help: "a folder with MNIST's files train-images-idx3-ubyte and train-labels-idx1-ubyte, t10k-... for tests, .gz or not",
-    load,
+    check: |_| Ok(()),
+    load: |place, input, group| load(&place.path(), input, group),
 };
 
 /// What an unsigned byte is called in the third byte.

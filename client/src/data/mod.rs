@@ -13,12 +13,14 @@ mod error;
 mod idx;
 mod scale;
 pub(crate) mod source;
+mod synthetic;
 mod test_rows;
 
 pub use dataset::{Dataset, Features, Labels};
 pub use error::Error;
 pub use scale::Real;
-pub use source::{Loaded, SOURCES, Source, SourceRow};
+pub use source::{Loaded, Place, SOURCES, Source, SourceRow};
+pub use synthetic::{CENTRE_VALUES_MAX, Clouds};
 pub use test_rows::TestRows;
 
 /// The most examples of one data set: an index is four bytes.

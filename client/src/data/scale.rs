@@ -1,7 +1,7 @@
 //! How a stored value becomes the model's input: x / divide, then (x − mean) / std.
 
 use tributary_common::model::Input;
-use tributary_kernels::scale;
+use tributary_kernels::divide;
 
 mod sealed {
     pub trait Sealed {}
@@ -11,7 +11,7 @@ mod sealed {
 
 /// The type in which a model computes. Every operation of the preparation is done in it, so that a double-precision run
 /// sees `pixel / 16` exactly.
-pub trait Real: tributary_kernels::real::Real + sealed::Sealed {
+pub trait Real: tributary_kernels::real::Real + From<u8> + sealed::Sealed {
     /// The nearest value of the type.
     fn nearest(value: f64) -> Self;
     /// A stored value of a table, exact.
@@ -57,7 +57,7 @@ impl<T: Real> Scale<T> {
     }
 
     pub(super) fn read_bytes(&self, stored: &[u8], out: &mut [T]) {
-        scale::divide(stored, self.divide, out);
+        divide::bytes(stored, self.divide, out);
         self.standardise(out);
     }
 

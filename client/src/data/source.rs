@@ -1,11 +1,11 @@
-//! Where examples come from: `digits`, `idx:DIR`, `csv:FILE`.
+//! Where examples come from: `digits`, `idx:DIR`, `csv:FILE`, `synthetic:EXAMPLES`.
 
 use std::path::{Path, PathBuf};
 
 use tributary_common::model::Input;
 use tributary_common::registry::closest;
 
-use super::{Dataset, Error, TestRows, csv, digits, idx};
+use super::{Dataset, Error, TestRows, csv, digits, idx, synthetic};
 
 /// One kind of source.
 #[derive(Debug)]
@@ -16,12 +16,31 @@ pub struct SourceRow {
     pub argument: Option<&'static str>,
     /// One line for `tributary list`.
     pub help: &'static str,
-    /// Reads the examples that lie at the path; see [`Source::load`].
-    pub load: fn(&Path, &Input, Option<&str>) -> Result<Loaded, Error>,
+    /// What is wrong with what follows the colon, as far as the text alone tells.
+    pub check: fn(&str) -> Result<(), String>,
+    /// Reads the examples; see [`Source::load`].
+    pub load: fn(&Place<'_>, &Input, Option<&str>) -> Result<Loaded, Error>,
+}
+
+/// What follows the colon, and where a relative path begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// As typed; empty for built-in data.
+    pub argument: &'a str,
+    /// The run file's folder, or that of the process.
+    pub base: &'a Path,
+}
+
+impl Place<'_> {
+    /// Where the examples lie, for a source of files.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.base.join(self.argument)
+    }
 }
 
 /// Every kind of source, by name.
-pub const SOURCES: &[SourceRow] = &[csv::ROW, digits::ROW, idx::ROW];
+pub const SOURCES: &[SourceRow] = &[csv::ROW, digits::ROW, idx::ROW, synthetic::ROW];
 
 /// What a source holds.
 #[derive(Clone, Debug)]
@@ -65,7 +84,7 @@ impl Loaded {
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     row: &'static SourceRow,
-    path: &'a str,
+    argument: &'a str,
 }
 
 impl<'a> Source<'a> {
@@ -74,7 +93,7 @@ impl<'a> Source<'a> {
     /// # Errors
     /// An unknown kind, or a path missing or too many.
     pub fn parse(text: &'a str) -> Result<Self, Error> {
-        let (name, path) = text.split_once(':').map_or((text, None), |(name, path)| (name, Some(path)));
+        let (name, argument) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
         let fail = |problem: &str, hint: String| Error::SourceUnknown {
             source_text: text.to_owned(),
             problem: problem.to_owned(),
@@ -86,11 +105,17 @@ impl<'a> Source<'a> {
             let hint = format!("{near}`tributary list sources` prints all of them");
             return Err(fail("there is no such kind of source", hint));
         };
-        match (row.argument, path) {
-            (None, None) => Ok(Self { row, path: "" }),
-            (Some(_), Some(path)) if !path.is_empty() => Ok(Self { row, path }),
-            (Some(argument), _) => Err(fail("the path is missing", format!("write {name}:{argument}"))),
-            (None, Some(_)) => Err(fail("it is built in and takes no path", format!("write {name}"))),
+        let argument = match (row.argument, argument) {
+            (None, None) => "",
+            (Some(_), Some(argument)) if !argument.is_empty() => argument,
+            (Some(wanted), _) => {
+                return Err(fail("what follows the colon is missing", format!("write {name}:{wanted}")));
+            }
+            (None, Some(_)) => return Err(fail("it is built in and takes no path", format!("write {name}"))),
+        };
+        match (row.check)(argument) {
+            Ok(()) => Ok(Self { row, argument }),
+            Err(problem) => Err(fail(&problem, format!("`tributary list sources` shows how `{name}` is written"))),
         }
     }
 
@@ -100,13 +125,7 @@ impl<'a> Source<'a> {
     /// # Errors
     /// Files missing or broken, or data that do not fit the run's input.
     pub fn load(&self, base: &Path, input: &Input, group: Option<&str>) -> Result<Loaded, Error> {
-        (self.row.load)(&self.path(base), input, group)
-    }
-
-    /// Where the examples lie; meaningless for built-in data.
-    #[must_use]
-    pub fn path(&self, base: &Path) -> PathBuf {
-        base.join(self.path)
+        (self.row.load)(&Place { argument: self.argument, base }, input, group)
     }
 }
 
@@ -128,7 +147,7 @@ pub(crate) mod tests {
 
     #[test]
     fn sources_parse_with_a_path_relative_to_the_run_file() {
-        let path = |text| Source::parse(text).unwrap().path(Path::new("runs"));
+        let path = |text| Place { argument: Source::parse(text).unwrap().argument, base: Path::new("runs") }.path();
         assert_eq!(path("idx:../data/mnist"), Path::new("runs/../data/mnist"));
         assert_eq!(path("csv:/data/a:b.csv"), Path::new("/data/a:b.csv"));
         Source::parse("digits").unwrap();

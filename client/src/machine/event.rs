@@ -32,6 +32,8 @@ pub enum Event {
     Finished {
         /// The offer's.
         ticket: Ticket,
+        /// The update's digest; an evaluation has none.
+        digest: Option<Digest>,
     },
     /// The coordinator offered work.
     Offered(Offer),
@@ -47,8 +49,13 @@ pub enum Event {
         /// The offer's.
         ticket: Ticket,
     },
-    /// The update that an earlier process finished for this offer is here again.
-    Restored(Offer),
+    /// The update that an earlier process finished is here again.
+    Restored {
+        /// The offer that it answers.
+        offer: Offer,
+        /// Its digest.
+        digest: Digest,
+    },
     /// A result was handed over, which ends its work.
     Reported {
         /// The offer's.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use tributary_common::Digest;
 use tributary_common::id::Ticket;
 use tributary_common::message::Offer;
 
@@ -25,6 +26,8 @@ pub enum Phase {
 struct Job {
     offer: Offer,
     phase: Phase,
+    /// Of the finished update.
+    digest: Option<Digest>,
 }
 
 /// The client's machine. There are two kinds of calls: [`Machine::step`] takes an event and appends effects, which the
@@ -64,14 +67,14 @@ impl Machine {
             Event::Cancelled { ticket } | Event::Refused { ticket } | Event::Reported { ticket } => {
                 self.end(ticket, effects);
             }
-            Event::Received { ticket, digest: _ } => self.end(ticket, effects),
+            Event::Received { ticket, digest } => self.received(ticket, digest, effects),
             Event::Connected => self.connected(effects),
             Event::Disconnected => self.disconnected(),
             Event::Failed { ticket, reason } => self.failed(ticket, reason, effects),
             Event::Fetched { ticket } => self.fetched(ticket, effects),
-            Event::Finished { ticket } => self.finished(ticket, effects),
+            Event::Finished { ticket, digest } => self.finished(ticket, digest, effects),
             Event::Offered(offer) => self.offered(offer, effects),
-            Event::Restored(offer) => self.restored(offer),
+            Event::Restored { offer, digest } => self.restored(offer, digest),
         }
     }
 
@@ -104,16 +107,16 @@ impl Machine {
     }
 
     /// Only an idle machine takes up what is over already; it is given back once there is a connection.
-    fn restored(&mut self, offer: Offer) {
+    fn restored(&mut self, offer: Offer, digest: Digest) {
         if self.job.is_none() {
-            self.job = Some(Job { offer, phase: Phase::Returning });
+            self.job = Some(Job { offer, phase: Phase::Returning, digest: Some(digest) });
         }
     }
 
     fn begin(&mut self, offer: Offer, effects: &mut Vec<Effect>) {
         effects.push(Effect::Accept { ticket: offer.ticket });
         effects.push(Effect::Fetch(offer.clone()));
-        self.job = Some(Job { offer, phase: Phase::Fetching });
+        self.job = Some(Job { offer, phase: Phase::Fetching, digest: None });
     }
 
     fn fetched(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) {
@@ -123,13 +126,22 @@ impl Machine {
         }
     }
 
-    fn finished(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) {
+    fn finished(&mut self, ticket: Ticket, digest: Option<Digest>, effects: &mut Vec<Effect>) {
         let connected = self.connected;
         if let Some(job) = self.job_in(ticket, Phase::Working) {
             job.phase = Phase::Returning;
+            job.digest = digest;
             if connected {
                 effects.push(self.give_back(ticket));
             }
+        }
+    }
+
+    /// A finished update goes by a receipt of its own alone; another one's says nothing about it.
+    fn received(&mut self, ticket: Ticket, digest: Digest, effects: &mut Vec<Effect>) {
+        let held = self.job.as_ref().filter(|job| job.offer.ticket == ticket).and_then(|job| job.digest);
+        if held.is_none_or(|held| held == digest) {
+            self.end(ticket, effects);
         }
     }
 

@@ -33,7 +33,7 @@ fn connected() -> Machine {
 fn to_returning(machine: &mut Machine, ticket: Ticket, give_back: Effect) {
     check(machine, Event::Offered(offer(ticket)), &[Effect::Accept { ticket }, Effect::Fetch(offer(ticket))]);
     check(machine, Event::Fetched { ticket }, &[Effect::Work(offer(ticket))]);
-    check(machine, Event::Finished { ticket }, &[give_back]);
+    check(machine, Event::Finished { ticket, digest: Some(Digest([1; 32])) }, &[give_back]);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn training_goes_on_without_a_connection_and_its_result_waits() {
     check(&mut machine, Event::Offered(offer(ticket)), &[Effect::Accept { ticket }, Effect::Fetch(offer(ticket))]);
     check(&mut machine, Event::Fetched { ticket }, &[Effect::Work(offer(ticket))]);
     check(&mut machine, Event::Disconnected, &[]);
-    check(&mut machine, Event::Finished { ticket }, &[]);
+    check(&mut machine, Event::Finished { ticket, digest: Some(Digest([1; 32])) }, &[]);
     check(&mut machine, Event::Connected, &[Effect::Put { ticket }]);
 }
 
@@ -76,7 +76,7 @@ fn a_repeated_offer_does_not_train_twice() {
     check(&mut machine, Event::Fetched { ticket }, &[Effect::Work(offer(ticket))]);
     check(&mut machine, Event::Fetched { ticket }, &[]);
     check(&mut machine, Event::Offered(offer(ticket)), &[Effect::Accept { ticket }]);
-    check(&mut machine, Event::Finished { ticket }, &[Effect::Put { ticket }]);
+    check(&mut machine, Event::Finished { ticket, digest: Some(Digest([1; 32])) }, &[Effect::Put { ticket }]);
     check(&mut machine, Event::Offered(offer(ticket)), &[Effect::Put { ticket }]);
 }
 
@@ -97,7 +97,7 @@ fn cancelled_work_stops_and_the_next_offer_begins() {
             Effect::Fetch(offer(second)),
         ],
     );
-    check(&mut machine, Event::Finished { ticket: first }, &[]);
+    check(&mut machine, Event::Finished { ticket: first, digest: Some(Digest([1; 32])) }, &[]);
 }
 
 #[test]
@@ -150,10 +150,21 @@ fn an_evaluation_is_reported_and_offers_beyond_the_limit_are_declined() {
 fn a_restored_update_is_given_at_once_and_never_trained_again() {
     let ticket = train(3);
     let mut machine = Machine::default();
-    check(&mut machine, Event::Restored(offer(ticket)), &[]);
+    check(&mut machine, Event::Restored { offer: offer(ticket), digest: Digest([1; 32]) }, &[]);
     assert_eq!(machine.holding(), Some(ticket));
     check(&mut machine, Event::Connected, &[Effect::Put { ticket }]);
     check(&mut machine, Event::Offered(offer(ticket)), &[Effect::Put { ticket }]);
-    check(&mut machine, Event::Restored(offer(train(2))), &[]);
+    check(&mut machine, Event::Restored { offer: offer(train(2)), digest: Digest([2; 32]) }, &[]);
+    check(&mut machine, Event::Received { ticket, digest: Digest([1; 32]) }, &[Effect::Forget { ticket }]);
+}
+
+/// What goes wrong without it: an update that counts nowhere is forgotten, because another one was acknowledged.
+#[test]
+fn a_receipt_of_another_update_ends_nothing() {
+    let mut machine = connected();
+    let ticket = train(1);
+    to_returning(&mut machine, ticket, Effect::Put { ticket });
+    check(&mut machine, Event::Received { ticket, digest: Digest([2; 32]) }, &[]);
+    assert_eq!(machine.holding(), Some(ticket));
     check(&mut machine, Event::Received { ticket, digest: Digest([1; 32]) }, &[Effect::Forget { ticket }]);
 }

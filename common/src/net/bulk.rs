@@ -42,39 +42,42 @@ pub async fn send(stream: &mut SendStream, bytes: &Bytes, from: usize) -> Result
     stream.finish().map_err(|_| Error::StreamEnded)
 }
 
-/// Receives as many bytes as `buffer` has, each straight into its place, and shows them in order to `look`, in blocks of
-/// [`BLOCK_BYTES`] but for the last.
+/// Receives what `buffer` lacks from `at` on, each byte straight into its place, and shows the bytes in order to `look`,
+/// in blocks of [`BLOCK_BYTES`] but for the last. Also after an error `at` says how much is here, and all of that was shown.
 ///
 /// # Errors
 /// The peer ended early, sent more or was slower than `pace`.
 pub async fn receive_into(
     stream: &mut RecvStream,
     buffer: &mut [u8],
+    at: &mut usize,
     pace: Pace,
     mut look: impl FnMut(&[u8]),
 ) -> Result<(), Error> {
-    let (mut at, mut seen, len) = (0, 0, buffer.len());
-    take_all(stream, pace, |bytes| {
-        let place = buffer.get_mut(at..at + bytes.len()).ok_or(Error::PeerSentTooMuch(len as u64))?;
+    let (mut seen, len) = (*at, buffer.len());
+    let taken = take_all(stream, pace, |bytes| {
+        let place = buffer.get_mut(*at..*at + bytes.len()).ok_or(Error::PeerSentTooMuch(len as u64))?;
         place.copy_from_slice(bytes);
-        at += bytes.len();
-        while at - seen >= BLOCK_BYTES {
+        *at += bytes.len();
+        while *at - seen >= BLOCK_BYTES {
             look(&buffer[seen..seen + BLOCK_BYTES]);
             seen += BLOCK_BYTES;
         }
         Ok(())
-    })
-    .await?;
-    if at < len {
-        return Err(Error::StreamEnded);
+    });
+    let taken = taken.await;
+    if seen < *at {
+        look(&buffer[seen..*at]);
     }
-    if seen < at {
-        look(&buffer[seen..]);
-    }
-    Ok(())
+    taken?;
+    if *at < len { Err(Error::StreamEnded) } else { Ok(()) }
 }
 
-/// Receives exactly `len` bytes and hands them on in order, in blocks of [`BLOCK_BYTES`] but for the last.
+/// What every block handed on is a multiple of, in bytes: the size of the widest number, so that none is torn.
+pub const GRAIN_BYTES: usize = 8;
+
+/// Receives exactly `len` bytes and hands them on in order, in blocks of [`BLOCK_BYTES`] but for the last. When the peer
+/// ends early, what came of the last block is handed on too, in multiples of [`GRAIN_BYTES`]: it need not be sent again.
 ///
 /// # Errors
 /// The peer ended early, sent more or was slower than `pace`, or the sink failed.
@@ -86,15 +89,26 @@ pub async fn receive(
 ) -> Result<(), Error> {
     let mut block = Vec::with_capacity(BLOCK_BYTES.min(usize::try_from(len).unwrap_or(BLOCK_BYTES)));
     let mut left = len;
-    take_all(stream, pace, |bytes| {
+    let taken = take_all(stream, pace, |bytes| {
         left = left.checked_sub(bytes.len() as u64).ok_or(Error::PeerSentTooMuch(len))?;
         fill(&mut block, bytes, &mut sink)
-    })
-    .await?;
-    if left > 0 {
-        return Err(Error::StreamEnded);
+    });
+    let taken = match taken.await {
+        Ok(()) if left > 0 => Err(Error::StreamEnded),
+        taken => taken,
+    };
+    match taken {
+        Ok(()) => {}
+        // The peer is gone or slow, what it sent is as good as before.
+        Err(Error::Read(_) | Error::StreamEnded | Error::PeerIsSlow { .. }) => {
+            block.truncate(block.len() / GRAIN_BYTES * GRAIN_BYTES);
+        }
+        Err(_) => return taken,
     }
-    if block.is_empty() { Ok(()) } else { sink(&block).map_err(Error::Sink) }
+    if !block.is_empty() {
+        sink(&block).map_err(Error::Sink)?;
+    }
+    taken
 }
 
 /// Takes what comes until the peer ends the stream, as long as it keeps its pace.

@@ -4,8 +4,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hkdf;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::crypto::{CryptoError, HmacKey};
+use quinn::crypto::{CryptoError, HandshakeTokenKey, HmacKey};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::SockRef;
@@ -15,8 +16,8 @@ use super::Error;
 /// Keep-alive packets are sent after this much silence, unless a client says otherwise.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// A connection ends after this much silence.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection ends after this much silence, unless a client says otherwise.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Streams that a peer may have open at once: one for control, the others for tensors.
 const STREAMS_MAX: u32 = 8;
@@ -109,6 +110,7 @@ pub fn transport(windows: Windows) -> TransportConfig {
 #[derive(Clone)]
 pub struct EndpointKeys {
     reset: [u8; 32],
+    tokens: [u8; 32],
     ids: u64,
 }
 
@@ -124,7 +126,14 @@ impl EndpointKeys {
     pub fn derive(secret: &[u8; 32]) -> Self {
         let ids = blake3::derive_key("tributary 2026-11 connection ids", secret);
         let ids = u64::from_le_bytes(ids[..8].try_into().expect("eight of 32 bytes"));
-        Self { reset: blake3::derive_key("tributary 2026-11 stateless reset", secret), ids }
+        let reset = blake3::derive_key("tributary 2026-11 stateless reset", secret);
+        let tokens = blake3::derive_key("tributary 2026-11 address tokens", secret);
+        Self { reset, tokens, ids }
+    }
+
+    /// What seals the tokens with which a client proves its address: one that an earlier process gave is as good.
+    fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
+        Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&self.tokens))
     }
 }
 
@@ -159,7 +168,7 @@ pub fn server_endpoint(
 ) -> Result<Endpoint, Error> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport));
+    config.transport_config(Arc::new(transport)).token_key(keys.token_key());
     let mut recognised = EndpointConfig::new(Arc::new(ResetKey(keys.reset)));
     let ids = keys.ids;
     recognised.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
@@ -195,4 +204,19 @@ fn endpoint(address: SocketAddr, config: EndpointConfig, server: Option<ServerCo
         Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
     };
     bound().map_err(|source| Error::Socket { address, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes wrong without it: whoever was asked to prove its address just before a restart is refused after it.
+    #[test]
+    fn a_token_of_an_earlier_process_is_opened_and_another_coordinators_is_not() {
+        let process = |secret: u8| EndpointKeys::derive(&[secret; 32]).token_key().aead_from_hkdf(b"random");
+        let mut token = b"token".to_vec();
+        process(1).seal(&mut token, b"").unwrap();
+        assert_eq!(process(1).open(&mut token.clone(), b"").unwrap(), b"token");
+        assert!(process(2).open(&mut token, b"").is_err());
+    }
 }

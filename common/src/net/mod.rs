@@ -4,10 +4,10 @@ mod bulk;
 mod endpoint;
 mod frames;
 
-pub use bulk::{BLOCK_BYTES, Pace, receive, receive_into, send};
+pub use bulk::{BLOCK_BYTES, GRAIN_BYTES, Pace, receive, receive_into, send};
 pub use endpoint::{
-    EndpointKeys, KEEP_ALIVE, SOCKET_BYTES, Windows, client_endpoint, close_code, server_endpoint, stranger_transport,
-    transport,
+    EndpointKeys, IDLE_TIMEOUT, KEEP_ALIVE, SOCKET_BYTES, Windows, client_endpoint, close_code, server_endpoint,
+    stranger_transport, transport,
 };
 pub use frames::{FrameReader, read_message, read_short_message, write_message};
 

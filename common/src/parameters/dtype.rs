@@ -3,6 +3,7 @@
 use std::fmt;
 
 use half::{bf16, f16};
+use tributary_kernels::widest::{self, Pass};
 
 /// How one value is stored, always little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,17 +99,48 @@ impl Dtype {
     }
 }
 
-/// The loops of [`Dtype::read_all`]: without the choice of the type inside, they vectorise.
-fn read_each<const SIZE: usize>(bytes: &[u8], out: &mut [f64], value: impl Fn([u8; SIZE]) -> f64) {
-    for (out, chunk) in out.iter_mut().zip(bytes.as_chunks().0) {
-        *out = value(*chunk);
+/// The loop of [`Dtype::read_all`]: without the choice of the type inside, it vectorises.
+struct ReadEach<'a, F, const SIZE: usize> {
+    bytes: &'a [[u8; SIZE]],
+    out: &'a mut [f64],
+    value: F,
+}
+
+impl<F: Fn([u8; SIZE]) -> f64, const SIZE: usize> Pass for ReadEach<'_, F, SIZE> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (out, chunk) in self.out.iter_mut().zip(self.bytes) {
+            *out = (self.value)(*chunk);
+        }
     }
 }
 
-fn write_each<const SIZE: usize>(values: &[f64], bytes: &mut [u8], chunk: impl Fn(f64) -> [u8; SIZE]) {
-    for (out, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
-        *out = chunk(*value);
+/// The loop of [`Dtype::write_all`].
+struct WriteEach<'a, F, const SIZE: usize> {
+    values: &'a [f64],
+    bytes: &'a mut [[u8; SIZE]],
+    chunk: F,
+}
+
+impl<F: Fn(f64) -> [u8; SIZE], const SIZE: usize> Pass for WriteEach<'_, F, SIZE> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (out, value) in self.bytes.iter_mut().zip(self.values) {
+            *out = (self.chunk)(*value);
+        }
     }
+}
+
+fn read_each<const SIZE: usize>(bytes: &[u8], out: &mut [f64], value: impl Fn([u8; SIZE]) -> f64) {
+    widest::run(ReadEach { bytes: bytes.as_chunks().0, out, value });
+}
+
+fn write_each<const SIZE: usize>(values: &[f64], bytes: &mut [u8], chunk: impl Fn(f64) -> [u8; SIZE]) {
+    widest::run(WriteEach { values, bytes: bytes.as_chunks_mut().0, chunk });
 }
 
 impl fmt::Display for Dtype {

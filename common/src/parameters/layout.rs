@@ -140,6 +140,12 @@ impl Layout {
         self.tensors.iter().map(Tensor::count).sum()
     }
 
+    /// The type of the values. Models have one; of a layout with several it is the first tensor's.
+    #[must_use]
+    pub fn dtype(&self) -> Dtype {
+        self.tensors.first().map_or(Dtype::F32, |tensor| tensor.dtype)
+    }
+
     /// BLAKE3 over names, types and shapes in packed order.
     #[must_use]
     pub const fn digest(&self) -> Digest {

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tributary_kernels::widest::{self, Pass};
 
 pub use buffer::{ALIGNMENT, AlignedBuffer};
 pub use dtype::Dtype;
@@ -137,20 +138,27 @@ pub fn squares_of(dtype: Dtype, bytes: &[u8]) -> f64 {
     for bytes in bytes.chunks(NORM_BLOCK * dtype.size()) {
         let values = &mut block[..bytes.len() / dtype.size()];
         dtype.read_all(bytes, values);
-        sum += squares(values);
+        sum += widest::run(Squares(values));
     }
     sum
 }
 
 /// The sum of squares, lane by lane and then over the lanes: the same order on every machine.
-fn squares(values: &[f64]) -> f64 {
-    let (rows, rest) = values.as_chunks::<NORM_LANES>();
-    let mut lanes = [0.0; NORM_LANES];
-    for row in rows {
-        lanes.iter_mut().zip(row).for_each(|(lane, value)| *lane += value * value);
+struct Squares<'a>(&'a [f64]);
+
+impl Pass for Squares<'_> {
+    type Out = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let (rows, rest) = self.0.as_chunks::<NORM_LANES>();
+        let mut lanes = [0.0; NORM_LANES];
+        for row in rows {
+            lanes.iter_mut().zip(row).for_each(|(lane, value)| *lane += value * value);
+        }
+        lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane += value * value);
+        lanes.iter().sum()
     }
-    lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane += value * value);
-    lanes.iter().sum()
 }
 
 impl fmt::Debug for Parameters {

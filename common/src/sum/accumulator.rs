@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::block::Block;
-use super::{BITS_MAX, BLOCK, Error, Part, Value, WEIGHT_TOTAL_MAX, Weight, check};
+use super::{BITS_MAX, BLOCK, Error, Part, SPAN, Value, WEIGHT_TOTAL_MAX, Weight, check};
 use crate::Digest;
 use crate::parameters::Dtype;
 
@@ -105,15 +105,11 @@ impl Sum {
         Part::new(0..self.len, self.bits, &mut self.blocks)
     }
 
-    /// The sum in at most `count` parts of about equal size, one for each thread.
-    pub fn parts(&mut self, count: usize) -> Vec<Part<'_>> {
-        let blocks = self.blocks.len().div_ceil(count.max(1)).max(1);
+    /// The sum in parts of [`SPAN`] coordinates, so that threads can work side by side.
+    pub fn spans(&mut self) -> impl ExactSizeIterator<Item = Part<'_>> {
         let (len, bits) = (self.len, self.bits);
-        let part = |(i, blocks_of): (usize, _)| {
-            let start = i * blocks * BLOCK;
-            Part::new(start..len.min(start + blocks * BLOCK), bits, blocks_of)
-        };
-        self.blocks.chunks_mut(blocks).enumerate().map(part).collect()
+        let part = move |(i, blocks)| Part::new(i * SPAN..len.min((i + 1) * SPAN), bits, blocks);
+        self.blocks.chunks_mut(SPAN / BLOCK).enumerate().map(part)
     }
 
     /// Adds another sum of the same form: what a worker, an aggregator below or a saved state has summed.
@@ -135,19 +131,7 @@ impl Sum {
     /// # Errors
     /// Nothing was admitted.
     pub fn mean_into_f64(&self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error> {
-        assert_eq!(range.len(), out.len(), "every mean has its place");
-        if self.weight == 0 {
-            return Err(Error::Empty);
-        }
-        let mut at = range.start;
-        while at < range.end {
-            let (block, from) = (&self.blocks[at / BLOCK], at % BLOCK);
-            let until = block.len().min(from + range.end - at);
-            let out = &mut out[at - range.start..][..until - from];
-            block.means_into(from, out, self.weight, resolution(self.bits));
-            at += until - from;
-        }
-        Ok(())
+        means_into(&self.blocks, range, out, self.weight, self.bits)
     }
 
     /// BLAKE3 over length, resolution, weight and values: equal for equal sums.
@@ -175,6 +159,29 @@ impl PartialEq for Sum {
 }
 
 impl Eq for Sum {}
+
+/// Writes the means of the coordinates in `range`, counted from the first block on.
+pub(super) fn means_into(
+    blocks: &[Block],
+    range: Range<usize>,
+    out: &mut [f64],
+    weight: u64,
+    bits: u32,
+) -> Result<(), Error> {
+    assert_eq!(range.len(), out.len(), "every mean has its place");
+    if weight == 0 {
+        return Err(Error::Empty);
+    }
+    let mut at = range.start;
+    while at < range.end {
+        let (block, from) = (&blocks[at / BLOCK], at % BLOCK);
+        let until = block.len().min(from + range.end - at);
+        let out = &mut out[at - range.start..][..until - from];
+        block.means_into(from, out, weight, resolution(bits));
+        at += until - from;
+    }
+    Ok(())
+}
 
 /// 2^-bits.
 fn resolution(bits: u32) -> f64 {
@@ -331,33 +338,48 @@ mod tests {
     }
 
     #[test]
-    fn parts_fold_together_like_the_whole() {
-        let updates: Vec<Vec<f32>> = (1..=5_u8).map(|k| vec![f32::from(k) * 0.3; 10_000]).collect();
-        let mut whole = Sum::new(10_000, 40).unwrap();
+    fn spans_fold_and_average_like_the_whole_and_can_be_emptied() {
+        let len = SPAN + BLOCK + 7;
+        let updates: Vec<Vec<f32>> = (1..=3_u8).map(|k| vec![f32::from(k) * 0.3; len]).collect();
+        let mut whole = Sum::new(len, 40).unwrap();
         let mut split = whole.clone();
         for update in &updates {
             whole.add(update, weight(11)).unwrap();
             split.admit(weight(11)).unwrap();
         }
-        for count in [1, 2, 3, 100] {
-            let mut sum = split.clone();
-            let parts = sum.parts(count);
-            assert_eq!(parts.last().unwrap().range().end, 10_000);
-            for mut part in parts {
-                let pieces: Vec<_> = updates.iter().map(|update| (&update[part.range()], weight(11))).collect();
-                part.fold_together(part.range().start, &pieces).unwrap();
-                assert!(part.fold(part.range().end, &[0.0_f32], weight(11)).is_err());
+        let mut means = vec![0.0; len];
+        for mut span in split.spans() {
+            for update in &updates {
+                let bytes: Vec<u8> = update[span.range()].iter().flat_map(|value| value.to_le_bytes()).collect();
+                span.fold_bytes(span.range().start, Dtype::F32, &bytes, weight(11)).unwrap();
             }
-            assert_eq!(sum, whole, "{count} parts");
-            let mut sum = split.clone();
-            let bytes: Vec<Vec<u8>> =
-                updates.iter().map(|update| update.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
-            let whole_updates: Vec<_> = bytes.iter().map(|bytes| (&bytes[..], weight(11))).collect();
-            for mut part in sum.parts(count) {
-                part.fold_bytes_together(Dtype::F32, &whole_updates).unwrap();
-            }
-            assert_eq!(sum, whole, "{count} parts of bytes");
+            assert!(span.fold(span.range().end, &[0.0_f32], weight(11)).is_err());
+            span.mean_into_f64(span.range(), &mut means[span.range()], 33).unwrap();
         }
+        assert_eq!(split, whole);
+        assert_eq!(bits_of(&means), bits_of(&mean(&whole)));
+        split.spans().for_each(|mut span| span.clear());
+        let mut empty = Sum::new(len, 40).unwrap();
+        empty.admit(weight(33)).unwrap();
+        assert_eq!(split, empty);
+    }
+
+    /// What nobody has folded into takes no memory, also in a saved sum, and merges like zeros.
+    #[test]
+    fn untouched_blocks_are_zeros() {
+        let mut sum = Sum::new(2 * BLOCK, 40).unwrap();
+        let untouched = sum.clone();
+        sum.admit(weight(3)).unwrap();
+        sum.fold(BLOCK, &[0.5_f32], weight(3)).unwrap();
+        let mut bytes = Vec::new();
+        sum.write_to(&mut bytes).unwrap();
+        assert!(bytes.len() < 8 * BLOCK + 100, "{} bytes", bytes.len());
+        assert_eq!(Sum::read_from(&mut &bytes[..], 2 * BLOCK).unwrap(), sum);
+        let mut merged = untouched;
+        merged.merge(&sum).unwrap();
+        assert_eq!(merged, sum);
+        let mean = mean(&merged);
+        assert_eq!(bits_of(&mean[BLOCK - 1..=BLOCK + 1]), bits_of(&[0.0, 0.5, 0.0]));
     }
 
     /// One coordinate of heavy tails: Pareto-like magnitudes over twelve decades, either sign.

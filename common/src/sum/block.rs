@@ -1,8 +1,8 @@
 //! Some neighbouring coordinates and the proof that they cannot overflow.
 
-use tributary_kernels::fold::Term;
+use tributary_kernels::fold::{self, SMALL_MAX, Term};
 
-use super::quotient::{EXACT_MAX, quotient};
+use super::quotient::quotient;
 use super::{Value, Weight};
 
 /// A bound up to which a block sums in i64.
@@ -12,6 +12,8 @@ const NARROW_MAX: u128 = i64::MAX as u128;
 pub(super) enum Lanes {
     Narrow(Box<[i64]>),
     Wide(Box<[i128]>),
+    /// So many zeros: nothing was folded yet, and they take no memory.
+    Zeros(usize),
 }
 
 /// At most [`super::BLOCK`] coordinates.
@@ -24,14 +26,15 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn zeros(len: usize) -> Self {
-        Self { lanes: Lanes::Narrow(vec![0; len].into()), bound: 0 }
+    pub(super) const fn zeros(len: usize) -> Self {
+        Self { lanes: Lanes::Zeros(len), bound: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
         match &self.lanes {
             Lanes::Narrow(lanes) => lanes.len(),
             Lanes::Wide(lanes) => lanes.len(),
+            Lanes::Zeros(len) => *len,
         }
     }
 
@@ -44,7 +47,22 @@ impl Block {
         match &self.lanes {
             Lanes::Narrow(lanes) => i128::from(lanes[i]),
             Lanes::Wide(lanes) => lanes[i],
+            Lanes::Zeros(_) => 0,
         }
+    }
+
+    /// Adds `values` to the coordinates from `at` on in one pass, if they are finite and small, as nearly all updates are;
+    /// else nothing has changed and the answer is `false`.
+    pub(super) fn fold_small<T: Value>(&mut self, at: usize, values: &[T], bits: u32, n: Weight) -> bool {
+        // A small product is below 2^51, so nothing overflows.
+        if self.bound > NARROW_MAX / 2 {
+            return false;
+        }
+        self.allow(0);
+        let Lanes::Narrow(lanes) = &mut self.lanes else { return false };
+        let Some(max) = T::fold_small(&mut lanes[at..at + values.len()], values, bits, n.get()) else { return false };
+        self.bound += quantised(max, bits) * u128::from(n.get());
+        true
     }
 
     /// Adds `values`, none larger than `max` by magnitude, to the coordinates from `at` on.
@@ -54,6 +72,7 @@ impl Block {
         match &mut self.lanes {
             Lanes::Narrow(lanes) => T::fold(&mut lanes[at..at + values.len()], values, term),
             Lanes::Wide(lanes) => T::fold_wide(&mut lanes[at..at + values.len()], values, term),
+            Lanes::Zeros(_) => unreachable!("`allow` has made room"),
         }
     }
 
@@ -61,13 +80,9 @@ impl Block {
     /// exact: no quotient is smaller than 2^-52 unless it is 0).
     pub(super) fn means_into(&self, from: usize, out: &mut [f64], weight: u64, unit: f64) {
         match &self.lanes {
-            Lanes::Narrow(lanes) if self.bound <= EXACT_MAX => {
-                // Sum and weight are exact in a double, so one division rounds once: the common case, in a loop without
-                // branches.
-                #[expect(clippy::cast_precision_loss, reason = "both are at most 2^53")]
-                for (out, &lane) in out.iter_mut().zip(&lanes[from..]) {
-                    *out = lane as f64 / weight as f64 * unit;
-                }
+            // Sum and weight are exact in a double, so one division rounds once: the common case.
+            Lanes::Narrow(lanes) if self.bound < SMALL_MAX => {
+                fold::mean_small(out, &lanes[from..from + out.len()], weight, unit);
             }
             Lanes::Narrow(lanes) => {
                 for (out, &lane) in out.iter_mut().zip(&lanes[from..]) {
@@ -79,12 +94,16 @@ impl Block {
                     *out = quotient(lane, weight) * unit;
                 }
             }
+            Lanes::Zeros(_) => out.fill(0.0),
         }
     }
 
     /// Adds another block of the same coordinates.
     pub(super) fn merge(&mut self, other: &Self) {
         assert_eq!(self.len(), other.len(), "blocks of one place have one length");
+        if matches!(other.lanes, Lanes::Zeros(_)) {
+            return;
+        }
         self.allow(other.bound);
         match (&mut self.lanes, &other.lanes) {
             (Lanes::Narrow(lanes), Lanes::Narrow(more)) => lanes.iter_mut().zip(more).for_each(|(a, b)| *a += b),
@@ -95,16 +114,21 @@ impl Block {
             (Lanes::Narrow(_), Lanes::Wide(_)) => {
                 unreachable!("a wide block's bound is beyond 64 bits, so `allow` has widened this one")
             }
+            (Lanes::Zeros(_), _) | (_, Lanes::Zeros(_)) => unreachable!("`allow` has made room, and zeros add nothing"),
         }
     }
 
-    /// Raises the bound by `more`, and widens if 64 bits might no longer do.
+    /// Raises the bound by `more`, and makes room for it: 128 bits where 64 might no longer do.
     fn allow(&mut self, more: u128) {
         self.bound = self.bound.saturating_add(more);
-        if let Lanes::Narrow(lanes) = &self.lanes
-            && self.bound > NARROW_MAX
-        {
-            self.lanes = Lanes::Wide(lanes.iter().map(|&lane| i128::from(lane)).collect());
+        let fits = self.bound <= NARROW_MAX;
+        match &self.lanes {
+            Lanes::Narrow(lanes) if !fits => {
+                self.lanes = Lanes::Wide(lanes.iter().map(|&lane| i128::from(lane)).collect());
+            }
+            Lanes::Zeros(len) if fits => self.lanes = Lanes::Narrow(vec![0; *len].into()),
+            Lanes::Zeros(len) => self.lanes = Lanes::Wide(vec![0; *len].into()),
+            Lanes::Narrow(_) | Lanes::Wide(_) => {}
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! Coordinates stand in blocks of [`BLOCK`]. A block sums in i64 as long as the bound Σ n·max|Δ|·2^bits proves that nothing
 //! can overflow, and widens to i128 before it no longer does; widening keeps the values, so nobody can see it in a result.
-//! A coordinate costs 8 bytes, 16 in a widened block.
+//! A coordinate costs 8 bytes, 16 in a widened block, none in a block that nothing was folded into.
 //!
 //! Deliberately not here: which updates count (the round machine), and what is done with the mean (server optimisers).
 
@@ -30,6 +30,10 @@ pub use weight::Weight;
 
 /// Coordinates a block: 32 KiB of i64, which a first- or second-level cache holds while many updates are folded into it.
 pub const BLOCK: usize = 4096;
+
+/// Coordinates of one update that are folded before those of the next: long enough for memory to stream, and few enough that
+/// their sum (512 KiB) stays in a second-level cache.
+pub const SPAN: usize = 16 * BLOCK;
 
 /// The resolution where the run file names none: a coordinate is a multiple of 2^-40, about 1e-12.
 pub const BITS_DEFAULT: u32 = 40;

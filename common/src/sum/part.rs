@@ -4,14 +4,11 @@
 
 use std::ops::Range;
 
+use super::accumulator::means_into;
 use super::block::Block;
 use super::piece::{Piece, largest, pieces};
 use super::{BLOCK, Error, Value, Weight};
 use crate::parameters::Dtype;
-
-/// Coordinates of one update that are folded before those of the next: long enough for memory to stream, and few enough that
-/// their sum stays in a second-level cache.
-const SPAN: usize = 16 * BLOCK;
 
 /// A range of a sum's coordinates, to be folded into by one thread while others fold into other parts.
 #[derive(Debug)]
@@ -42,50 +39,17 @@ impl<'a> Part<'a> {
         if offset < self.start || end > self.end {
             return Err(Error::LengthDiffers { end, len: self.end });
         }
-        let (mut at, mut rest) = (offset - self.start, values);
+        let (mut at, mut rest, mut is_small) = (offset - self.start, values, true);
         while !rest.is_empty() {
             let (piece, behind) = rest.split_at(rest.len().min(BLOCK - at % BLOCK));
-            let max = largest(self.start + at, piece)?;
-            self.blocks[at / BLOCK].fold(at % BLOCK, piece, max, self.bits, n);
+            let block = &mut self.blocks[at / BLOCK];
+            // Where one piece is not small, the next ones hardly are.
+            is_small = is_small && block.fold_small(at % BLOCK, piece, self.bits, n);
+            if !is_small {
+                let max = largest(self.start + at, piece)?;
+                block.fold(at % BLOCK, piece, max, self.bits, n);
+            }
             (at, rest) = (at + piece.len(), behind);
-        }
-        Ok(())
-    }
-
-    /// Adds several admitted updates, all from `offset` on, block by block: a block is read from memory once for all of
-    /// them.
-    ///
-    /// # Errors
-    /// As [`Part::fold`].
-    pub fn fold_together<T: Value>(&mut self, offset: usize, updates: &[(&[T], Weight)]) -> Result<(), Error> {
-        let longest = updates.iter().map(|(values, _)| values.len()).max().unwrap_or(0);
-        let mut from = 0;
-        while from < longest {
-            let until = longest.min(from + BLOCK - (offset + from) % BLOCK);
-            for (values, n) in updates {
-                if from < values.len() {
-                    self.fold(offset + from, &values[from..until.min(values.len())], *n)?;
-                }
-            }
-            from = until;
-        }
-        Ok(())
-    }
-
-    /// [`Part::fold_together`] of little-endian bytes. Each slice is a whole update: only what belongs here is read.
-    ///
-    /// # Errors
-    /// As [`Part::fold`].
-    ///
-    /// # Panics
-    /// If an update ends before this part does.
-    pub fn fold_bytes_together(&mut self, dtype: Dtype, updates: &[(&[u8], Weight)]) -> Result<(), Error> {
-        let size = dtype.size();
-        for from in self.range().step_by(SPAN) {
-            let until = self.end.min(from + SPAN);
-            for (bytes, n) in updates {
-                self.fold_bytes(from, dtype, &bytes[from * size..until * size], *n)?;
-            }
         }
         Ok(())
     }
@@ -99,5 +63,19 @@ impl<'a> Part<'a> {
             Piece::Single(values) => self.fold(offset, values, n),
             Piece::Double(values) => self.fold(offset, values, n),
         })
+    }
+
+    /// Writes the means of the coordinates in `range` (counted in the whole sum) to `out`, for updates of `weight` together;
+    /// see [`Sum::mean_into_f64`](super::Sum::mean_into_f64).
+    ///
+    /// # Errors
+    /// The weight is 0.
+    pub fn mean_into_f64(&self, range: Range<usize>, out: &mut [f64], weight: u64) -> Result<(), Error> {
+        means_into(self.blocks, range.start - self.start..range.end - self.start, out, weight, self.bits)
+    }
+
+    /// Sets every coordinate to zero and gives its memory back.
+    pub fn clear(&mut self) {
+        self.blocks.iter_mut().for_each(|block| *block = Block::zeros(block.len()));
     }
 }

@@ -1,7 +1,7 @@
 //! The mean of a coordinate: an exact integer divided by an exact integer, rounded once to a double.
 
 /// Integers up to this magnitude are exact in a double.
-pub(super) const EXACT_MAX: u128 = 1 << 53;
+const EXACT_MAX: u128 = 1 << 53;
 
 /// `sum / weight`, rounded once, ties to even. `weight` is from 1 to 2^52.
 ///

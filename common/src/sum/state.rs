@@ -1,7 +1,7 @@
 //! A sum as bytes: how a worker hands it over and a snapshot keeps it.
 //!
 //! Little-endian: "TRIBSUM1", length u64, bits u32, weight u64; then for each block its bound u128, its width in bytes u8 (8
-//! or 16) and its values. Whoever stores it adds a digest; here only what arithmetic relies on is checked.
+//! or 16, 0 where nothing was folded) and its values. Whoever stores it adds a digest; here only what arithmetic relies on is checked.
 
 use std::io::{Read, Write};
 
@@ -33,6 +33,7 @@ impl Sum {
                     bytes.push(16);
                     lanes.iter().for_each(|lane| bytes.extend_from_slice(&lane.to_le_bytes()));
                 }
+                Lanes::Zeros(_) => bytes.push(0),
             }
             out.write_all(&bytes)?;
         }
@@ -76,6 +77,7 @@ fn read_block(input: &mut impl Read, len: usize) -> Result<Block, Error> {
     let mut bytes = vec![0; len * usize::from(width.min(16))];
     input.read_exact(&mut bytes)?;
     let lanes = match width {
+        0 => Lanes::Zeros(len),
         8 => Lanes::Narrow(bytes.as_chunks().0.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect()),
         16 => Lanes::Wide(bytes.as_chunks().0.iter().map(|chunk| i128::from_le_bytes(*chunk)).collect()),
         _ => return Err(Error::StateBroken("a block has neither 8 nor 16 bytes a value")),

@@ -4,17 +4,28 @@ use std::io;
 use std::ops::Range;
 
 use tributary_common::id::ClientId;
-use tributary_common::parameters::{Dtype, Layout};
+use tributary_common::parameters::Layout;
 use tributary_common::sum::{self, Sum, Weight};
 
+use super::summed::Summed;
 use super::{Aggregator, Gathered, Kept, Rule};
+use crate::spread::Threads;
 
-/// What updates have become, ready for the server optimiser.
-pub trait Aggregate {
-    /// Writes the combined update in the coordinates of `range`, at most 4096, to `out`.
+/// What updates have become, ready for the server optimiser, whose threads share it.
+pub trait Aggregate: Sync {
+    /// The combined update in the `span`-th [`SPAN`](sum::SPAN) of the model. Asked once for each.
     ///
     /// # Errors
-    /// There is nothing, or it cannot be read.
+    /// An update cannot be read.
+    fn open(&self, span: usize) -> Result<Box<dyn Coordinates + '_>, Error>;
+}
+
+/// Some coordinates of a combined update.
+pub trait Coordinates {
+    /// Writes those in `range`, counted in the whole model and at most 4096, to `out`.
+    ///
+    /// # Errors
+    /// There is no update, or one cannot be read.
     fn read(&mut self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error>;
 }
 
@@ -30,30 +41,27 @@ pub enum Error {
     Kept(#[from] io::Error),
 }
 
-impl Aggregate for Sum {
-    fn read(&mut self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error> {
-        Ok(self.mean_into_f64(range, out)?)
-    }
-}
-
 /// What a round has collected: as much of the updates as its rule needs.
 #[derive(Debug)]
 pub enum Collected<U> {
     /// Every update, for a rule that looks at all of them.
     All(Gathered<U>),
     /// Their exact sum.
-    Sum(Sum),
+    Sum(Summed<U>),
 }
 
 impl<U: Kept> Collected<U> {
-    /// Nothing yet, for a model of `layout` under `aggregator`.
+    /// Nothing yet, for a model of `layout` under `aggregator`, to be folded by `threads`.
     ///
     /// # Errors
     /// The resolution of the sum is beyond its limit.
-    pub fn new(aggregator: &Aggregator, layout: &Layout) -> Result<Self, Error> {
+    pub fn new(aggregator: &Aggregator, layout: &Layout, threads: Threads) -> Result<Self, Error> {
         Ok(match aggregator.rule {
-            Rule::All(_) => Self::All(Gathered::new(dtype(layout))),
-            Rule::Mean(_) => Self::Sum(Sum::new(layout.count(), aggregator.bits)?),
+            Rule::All(_) => Self::All(Gathered::new(layout.dtype())),
+            Rule::Mean(_) => {
+                let sum = Sum::new(layout.count(), aggregator.bits)?;
+                Self::Sum(Summed::new(sum, layout.dtype(), threads))
+            }
         })
     }
 
@@ -61,39 +69,33 @@ impl<U: Kept> Collected<U> {
     ///
     /// # Errors
     /// The update changed since it was checked, or cannot be read; what was collected must not be used any more.
-    pub fn take(&mut self, client: ClientId, mut update: U, weight: Weight, layout: &Layout) -> Result<(), Error> {
+    pub fn take(&mut self, client: ClientId, update: U, weight: Weight) -> Result<(), Error> {
         match self {
             Self::All(gathered) => gathered.keep(client, update, weight),
-            Self::Sum(sum) => {
-                sum.admit(weight)?;
-                let dtype = dtype(layout);
-                let mut at = 0;
-                let mut folded = Ok(());
-                update.read_all(&mut |block| {
-                    if folded.is_ok() {
-                        folded = sum.fold_bytes(at, dtype, block, weight);
-                        at += block.len() / dtype.size();
-                    }
-                })?;
-                folded?;
-            }
+            Self::Sum(summed) => summed.take(update, weight)?,
         }
         Ok(())
     }
 
+    /// Does what can be done before the round closes: for a time when nobody waits.
+    ///
+    /// # Errors
+    /// As [`Collected::take`].
+    pub fn catch_up(&mut self) -> Result<(), Error> {
+        match self {
+            Self::All(_) => Ok(()),
+            Self::Sum(summed) => summed.catch_up(),
+        }
+    }
+
     /// Hands what was collected to `finish` as one combined update.
-    pub fn combined<T>(&mut self, aggregator: &Aggregator, finish: impl FnOnce(&mut dyn Aggregate) -> T) -> T {
+    pub fn combined<T>(&mut self, aggregator: &Aggregator, finish: impl FnOnce(&dyn Aggregate) -> T) -> T {
         match (self, &aggregator.rule) {
-            (Self::All(gathered), Rule::All(rule)) => finish(&mut gathered.combined(&**rule)),
-            (Self::Sum(sum), Rule::Mean(_)) => finish(sum),
+            (Self::All(gathered), Rule::All(rule)) => finish(&gathered.combined(&**rule)),
+            (Self::Sum(summed), Rule::Mean(_)) => finish(&summed.mean()),
             (Self::All(_), Rule::Mean(_)) | (Self::Sum(_), Rule::All(_)) => {
                 unreachable!("a round is collected and combined under one rule")
             }
         }
     }
-}
-
-/// The type of a model's values: models have one.
-fn dtype(layout: &Layout) -> Dtype {
-    layout.tensors().first().map_or(Dtype::F32, |tensor| tensor.dtype)
 }

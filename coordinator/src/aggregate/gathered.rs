@@ -1,41 +1,13 @@
 //! The updates of one round, kept for a rule that looks at all of them.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Range;
 
 use tributary_common::id::ClientId;
-use tributary_common::parameters::{Dtype, Parameters};
+use tributary_common::parameters::Dtype;
 use tributary_common::sum::{self, BLOCK, Weight};
 
-use super::{Aggregate, Combine, Error};
-
-/// An update that is kept until its round closes.
-pub trait Kept {
-    /// Reads bytes of the packed update from the offset `at` on.
-    ///
-    /// # Errors
-    /// The disk.
-    fn read_at(&mut self, at: usize, out: &mut [u8]) -> io::Result<()>;
-
-    /// Hands the whole update on in order, in blocks of whole values.
-    ///
-    /// # Errors
-    /// The disk.
-    fn read_all(&mut self, take: &mut dyn FnMut(&[u8])) -> io::Result<()>;
-}
-
-impl Kept for Parameters {
-    fn read_at(&mut self, at: usize, out: &mut [u8]) -> io::Result<()> {
-        out.copy_from_slice(&self.bytes()[at..at + out.len()]);
-        Ok(())
-    }
-
-    fn read_all(&mut self, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        take(self.bytes());
-        Ok(())
-    }
-}
+use super::{Aggregate, Combine, Coordinates, Error, Kept};
 
 /// The updates of one round, in the order of their clients' names.
 #[derive(Debug)]
@@ -58,37 +30,51 @@ impl<U: Kept> Gathered<U> {
     }
 
     /// The updates as `rule` combines them.
-    pub fn combined<'a>(&'a mut self, rule: &'a dyn Combine) -> Combined<'a, U> {
-        let values = vec![0.0; BLOCK * self.updates.len()];
-        Combined { gathered: self, rule, bytes: vec![0; BLOCK * size_of::<f64>()], values }
+    pub const fn combined<'a>(&'a self, rule: &'a dyn Combine) -> Combined<'a, U> {
+        Combined { gathered: self, rule }
     }
 }
 
-/// Gathered updates under a rule, read block by block.
+/// Gathered updates under a rule.
 #[derive(Debug)]
 pub struct Combined<'a, U> {
-    gathered: &'a mut Gathered<U>,
+    gathered: &'a Gathered<U>,
     rule: &'a dyn Combine,
+}
+
+impl<U: Kept> Aggregate for Combined<'_, U> {
+    fn open(&self, _: usize) -> Result<Box<dyn Coordinates + '_>, Error> {
+        let updates = &self.gathered.updates;
+        if updates.is_empty() {
+            return Err(sum::Error::Empty.into());
+        }
+        Ok(Box::new(Opened {
+            weights: updates.values().map(|(_, weight)| weight.get()).collect(),
+            values: vec![0.0; BLOCK * updates.len()],
+            bytes: Vec::new(),
+            combined: self,
+        }))
+    }
+}
+
+/// Room for one block of every update.
+struct Opened<'a, U> {
+    combined: &'a Combined<'a, U>,
+    weights: Vec<u64>,
     bytes: Vec<u8>,
     values: Vec<f64>,
 }
 
-impl<U: Kept> Aggregate for Combined<'_, U> {
+impl<U: Kept> Coordinates for Opened<'_, U> {
     fn read(&mut self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error> {
-        let (dtype, count) = (self.gathered.dtype, range.len());
-        let bytes = &mut self.bytes[..count * dtype.size()];
-        if self.gathered.updates.is_empty() {
-            return Err(sum::Error::Empty.into());
+        let Gathered { dtype, updates } = self.combined.gathered;
+        let size = dtype.size();
+        for ((update, _), values) in updates.values().zip(self.values.chunks_exact_mut(BLOCK)) {
+            let bytes = update.read(range.start * size..range.end * size, &mut self.bytes)?;
+            dtype.read_all(bytes, &mut values[..range.len()]);
         }
-        for ((update, _), values) in self.gathered.updates.values_mut().zip(self.values.chunks_exact_mut(BLOCK)) {
-            update.read_at(range.start * dtype.size(), bytes)?;
-            for (value, chunk) in values.iter_mut().zip(bytes.chunks_exact(dtype.size())) {
-                *value = dtype.read(chunk);
-            }
-        }
-        let weights: Vec<u64> = self.gathered.updates.values().map(|(_, weight)| weight.get()).collect();
-        let updates: Vec<&[f64]> = self.values.chunks_exact(BLOCK).map(|values| &values[..count]).collect();
-        self.rule.combine(&updates, &weights, out);
+        let updates: Vec<&[f64]> = self.values.chunks_exact(BLOCK).map(|values| &values[..range.len()]).collect();
+        self.combined.rule.combine(&updates, &self.weights, out);
         Ok(())
     }
 }
@@ -96,7 +82,7 @@ impl<U: Kept> Aggregate for Combined<'_, U> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_common::parameters::Layout;
+    use tributary_common::parameters::{Layout, Parameters};
 
     /// Keeps what it is given: the first update, so that its order shows.
     #[derive(Debug)]
@@ -122,10 +108,11 @@ mod tests {
             let mut gathered = Gathered::new(dtype);
             gathered.keep("b".parse().unwrap(), update(2.0, dtype, 5000), Weight::new(3).unwrap());
             gathered.keep("a".parse().unwrap(), update(0.5, dtype, 5000), Weight::new(4).unwrap());
-            let mut combined = gathered.combined(&First);
+            let combined = gathered.combined(&First);
+            let mut opened = combined.open(0).unwrap();
             for range in [0..4096, 4096..5000] {
                 let mut out = vec![0.0; range.len()];
-                combined.read(range, &mut out).unwrap();
+                opened.read(range, &mut out).unwrap();
                 assert!(out.iter().all(|value| value.to_bits() == 2.0_f64.to_bits()), "{dtype}");
             }
         }
@@ -133,8 +120,7 @@ mod tests {
 
     #[test]
     fn nothing_gathered_combines_to_nothing() {
-        let mut gathered = Gathered::<Parameters>::new(Dtype::F32);
-        let read = gathered.combined(&First).read(0..1, &mut [0.0]);
-        assert!(matches!(read, Err(Error::Sum(sum::Error::Empty))));
+        let gathered = Gathered::<Parameters>::new(Dtype::F32);
+        assert!(matches!(gathered.combined(&First).open(0), Err(Error::Sum(sum::Error::Empty))));
     }
 }

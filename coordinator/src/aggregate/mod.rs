@@ -6,20 +6,25 @@
 mod collected;
 mod combine;
 mod gathered;
+mod kept;
 mod mean;
 mod median;
+mod summed;
 
-pub use collected::{Aggregate, Collected, Error};
+pub use collected::{Aggregate, Collected, Coordinates, Error};
 pub use combine::Combine;
-pub use gathered::{Combined, Gathered, Kept};
+pub use gathered::{Combined, Gathered};
+pub use kept::Kept;
 pub use mean::Weights;
+pub use summed::Summed;
 
 use std::sync::Arc;
 
 use tributary_common::config::{self, Item, Row, Table, choose};
-use tributary_common::sum::{BITS_DEFAULT, BITS_MAX, Weight};
+use tributary_common::sum::{BITS_DEFAULT, BITS_MAX, BLOCK, Weight};
 
 use crate::round::WEIGHT_MAX;
+use crate::spread::THREADS_MAX;
 
 /// A rule with its options.
 #[derive(Clone, Debug)]
@@ -86,6 +91,16 @@ impl Aggregator {
         }
     }
 
+    /// Memory that a round's updates take on the coordinator at most, in bytes, for a model of `parameters` and a cohort of
+    /// `clients`: the exact sum, or a block of every update for each thread.
+    #[must_use]
+    pub const fn memory(&self, parameters: u64, clients: u64) -> u64 {
+        match self.needs() {
+            Needs::All => clients.saturating_mul((THREADS_MAX * BLOCK * size_of::<f64>()) as u64),
+            Needs::Sum => parameters.saturating_mul(size_of::<i64>() as u64),
+        }
+    }
+
     /// The weight in the sum of an update that was trained on `examples` (at least 1, at most 2^32): never more
     /// than [`Self::max_examples`].
     ///
@@ -120,7 +135,10 @@ mod tests {
         let mean = parse("").unwrap();
         assert!(matches!(mean, Aggregator { rule: Rule::Mean(Weights::Examples), bits: 40, max_examples: WEIGHT_MAX }));
         assert_eq!(mean.needs(), Needs::Sum);
-        assert_eq!(parse("[aggregate]\nrule = 'median'").unwrap().needs(), Needs::All);
+        assert_eq!(mean.memory(1000, 50), 8000);
+        let median = parse("[aggregate]\nrule = 'median'").unwrap();
+        assert_eq!(median.needs(), Needs::All);
+        assert_eq!(median.memory(1_000_000_000, 50), 8 * 50 * 32 * 1024);
         assert!(parse("[aggregate]\nrule = 'median'\nweights = 'uniform'").is_err());
         let uniform = parse("[aggregate]\nrule = 'mean'\nweights = 'uniform'").unwrap();
         assert_eq!(uniform.weight(600).unwrap(), Weight::ONE);

@@ -5,13 +5,18 @@ mod sgd;
 
 use std::sync::Arc;
 
-use tributary_common::config::{Error, Row, Table, choose};
-use tributary_common::parameters::{AlignedBuffer, Parameters};
-use tributary_common::sum::BLOCK;
+use tributary_common::Digest;
+use tributary_common::config::{self, Row, Table, choose};
+use tributary_common::parameters::{AlignedBuffer, Dtype, Parameters};
+use tributary_common::sum::SPAN;
 
 pub use sgd::Sgd;
 
-use crate::aggregate::{self, Aggregate};
+use crate::aggregate::{Aggregate, Error};
+use crate::spread::{self, Threads};
+
+/// Coordinates that are worked on at once: aggregate and weights in double precision stay in a first-level cache.
+const PIECE: usize = 1024;
 
 /// A server optimiser's rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +41,7 @@ impl Rule {
     ///
     /// # Errors
     /// Unknown optimisers or keys.
-    pub fn parse(mut table: Table) -> Result<Self, Error> {
+    pub fn parse(mut table: Table) -> Result<Self, config::Error> {
         let rule = match table.optional("optimizer") {
             Some(item) => choose::from_item(ROWS, "server optimizer", item)?,
             None => Self::Sgd(Sgd::AVERAGING),
@@ -81,37 +86,63 @@ impl Optimizer {
         Some(optimizer)
     }
 
-    /// The next version: aggregate, momentum and weights in double precision block by block, each weight rounded once to
-    /// its type. Needs memory for one more model.
+    /// The next version with its digest: aggregate, momentum and weights in double precision piece by piece, each weight
+    /// rounded once to its type. Spans are spread over threads, which no bit of the result shows. Needs memory for one more
+    /// model.
     ///
     /// # Errors
     /// There is no update, or one cannot be read back.
-    pub fn step(&mut self, model: &Parameters, aggregate: &mut dyn Aggregate) -> Result<Parameters, aggregate::Error> {
-        let mut next = AlignedBuffer::zeroed(model.layout().bytes());
-        let mut delta = [0.0; BLOCK];
-        let mut weights = [0.0; BLOCK];
-        let mut at = 0;
-        for tensor in model.layout().tensors() {
-            let size = tensor.dtype.size();
-            let old = model.tensor(tensor).chunks(BLOCK * size);
-            let new = next.as_mut()[tensor.range()].chunks_mut(BLOCK * size);
-            for (old, new) in old.zip(new) {
-                let count = old.len() / size;
-                let range = at..at + count;
-                aggregate.read(range.clone(), &mut delta[..count])?;
-                tensor.dtype.read_all(old, &mut weights[..count]);
-                match self.rule {
-                    Rule::Sgd(sgd) => {
-                        let velocity = self.velocity.get_mut(range).unwrap_or_default();
-                        sgd.step(&mut weights[..count], &delta[..count], velocity);
-                    }
-                }
-                tensor.dtype.write_all(&weights[..count], new);
-                at += count;
+    pub fn step(
+        &mut self,
+        model: &Parameters,
+        aggregate: &dyn Aggregate,
+        threads: Threads,
+    ) -> Result<(Parameters, Digest), Error> {
+        let layout = model.layout();
+        let bytes = SPAN * layout.dtype().size();
+        let mut next = AlignedBuffer::zeroed(layout.bytes());
+        let mut hasher = layout.hasher();
+        let mut velocities = self.velocity.chunks_mut(SPAN);
+        let spans = model.bytes().chunks(bytes).zip(next.as_mut().chunks_mut(bytes)).enumerate();
+        let spans = spans.map(|(index, (old, new))| Span { index, old, new, velocity: velocities.next() });
+        let (rule, dtype) = (self.rule, layout.dtype());
+        let work = |span| step(span, rule, dtype, aggregate);
+        spread::in_order(threads.over(layout.bytes()), spans, work, |new| _ = hasher.update(new))?;
+        let next = Parameters::new(Arc::clone(layout), next.into_bytes()).expect("the buffer was made for the layout");
+        Ok((next, hasher.finalize().into()))
+    }
+}
+
+/// Some neighbouring weights, before and after.
+struct Span<'a> {
+    index: usize,
+    old: &'a [u8],
+    new: &'a mut [u8],
+    velocity: Option<&'a mut [f64]>,
+}
+
+/// Fills the weights after the step and returns them.
+fn step<'a>(span: Span<'a>, rule: Rule, dtype: Dtype, aggregate: &dyn Aggregate) -> Result<&'a [u8], Error> {
+    let mut combined = aggregate.open(span.index)?;
+    let (mut delta, mut weights) = ([0.0; PIECE], [0.0; PIECE]);
+    let velocity = span.velocity.unwrap_or_default();
+    let mut at = span.index * SPAN;
+    let pieces = span.old.chunks(PIECE * dtype.size()).zip(span.new.chunks_mut(PIECE * dtype.size()));
+    for (i, (old, new)) in pieces.enumerate() {
+        let count = old.len() / dtype.size();
+        let (delta, weights) = (&mut delta[..count], &mut weights[..count]);
+        combined.read(at..at + count, delta)?;
+        dtype.read_all(old, weights);
+        match rule {
+            Rule::Sgd(sgd) => {
+                let velocity = velocity.get_mut(i * PIECE..i * PIECE + count).unwrap_or_default();
+                sgd.step(weights, delta, velocity);
             }
         }
-        Ok(Parameters::new(Arc::clone(model.layout()), next.into_bytes()).expect("the buffer was made for the layout"))
+        dtype.write_all(weights, new);
+        at += count;
     }
+    Ok(span.new)
 }
 
 #[cfg(test)]
@@ -119,9 +150,11 @@ mod tests {
     use super::*;
     use tributary_common::config::Document;
     use tributary_common::parameters::{Dtype, Layout};
-    use tributary_common::sum::{Sum, Weight};
+    use tributary_common::sum::Weight;
 
-    fn parse(text: &str) -> Result<Rule, Error> {
+    use crate::aggregate::{self, Aggregator, Collected, Weights};
+
+    fn parse(text: &str) -> Result<Rule, config::Error> {
         Rule::parse(Document::parse("s.toml", text).unwrap().table().section("server").unwrap())
     }
 
@@ -129,6 +162,7 @@ mod tests {
     /// Nesterov: w = 0.5·(1 + 0.5·1) = 0.75, then + 0.5·(1 + 0.5·1.5) = 1.625.
     #[test]
     fn momentum_and_nesterov_are_those_of_the_definition() {
+        let mean = Aggregator { rule: aggregate::Rule::Mean(Weights::Examples), bits: 40, max_examples: 100 };
         for (text, expected) in [
             ("lr = 0.5, momentum = 0.5", [0.5, 1.25]),
             ("lr = 0.5, momentum = 0.5, nesterov = true", [0.75, 1.625]),
@@ -136,12 +170,16 @@ mod tests {
         ] {
             let rule = parse(&format!("[server]\noptimizer = {{ kind = 'sgd', {text} }}")).unwrap();
             let layout = Layout::new([("w", Dtype::F64, vec![5000])]).unwrap();
+            let ones = Parameters::of_values(Arc::clone(&layout), [1.0; 5000]);
             let mut model = Parameters::zeros(layout);
             let mut optimizer = Optimizer::new(rule, 5000);
             for expected in expected {
-                let mut sum = Sum::new(5000, 40).unwrap();
-                sum.add(&vec![1.0_f64; 5000], Weight::new(7).unwrap()).unwrap();
-                model = optimizer.step(&model, &mut sum).unwrap();
+                let mut collected = Collected::new(&mean, model.layout(), Threads::new(2)).unwrap();
+                collected.take("a".parse().unwrap(), ones.clone(), Weight::new(7).unwrap()).unwrap();
+                let digest;
+                (model, digest) =
+                    collected.combined(&mean, |mean| optimizer.step(&model, mean, Threads::new(2))).unwrap();
+                assert_eq!(digest, model.digest());
                 assert!(model.values().all(|value| (value - expected).abs() < 1e-15), "{text}");
                 optimizer = Optimizer::with_state(rule, 5000, &optimizer.state()).unwrap();
             }

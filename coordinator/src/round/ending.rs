@@ -16,11 +16,20 @@ impl Machine {
                 reason: why.clone(),
             }));
         }
+        let goes_on = matches!(reason, Reason::StoreFailed { .. } | Reason::Suspended);
+        if goes_on {
+            self.report_measured(effects);
+        }
         for measuring in &mut self.measuring {
             measuring.give_up(&why, effects);
         }
+        // What was not measured before a pause is measured, and told, after it.
+        if goes_on {
+            self.measuring.clear();
+        }
         self.report_measured(effects);
         self.retry_at = None;
+        self.patience_until = None;
         self.waiting.clear();
         self.phase = Phase::Done { reason: reason.clone() };
         effects.push(Effect::Stop { reason });

@@ -42,7 +42,10 @@ pub struct Machine {
     pub(super) waiting: VecDeque<(u64, After)>,
     pub(super) next_sequence: u64,
     pub(super) retry_at: Option<Time>,
+    /// Whether a round opens for a quorum: before the first one, all of `wait_for` must be here.
     pub(super) has_opened: bool,
+    /// After a restart, when those that have not come back by then are not waited for any more.
+    pub(super) patience_until: Option<Time>,
     pub(super) told_waiting: Option<Waiting>,
     pub(super) settled: Option<Settled>,
     /// First attempts of rounds that were played before a rollback: whoever holds an update of one that was taken back must
@@ -75,6 +78,7 @@ impl Machine {
             next_sequence,
             retry_at: None,
             has_opened: false,
+            patience_until: None,
             told_waiting: None,
             settled: None,
             first_attempts: BTreeMap::new(),
@@ -126,9 +130,10 @@ impl Machine {
             _ => None,
         };
         // A measuring whose answers are all here waits for an earlier one, not for time.
-        let measuring = self.measuring.iter().filter(|measuring| !measuring.awaited.is_empty());
+        let measuring = self.measuring.iter().filter(|measuring| !measuring.is_over());
         let measuring = measuring.map(|measuring| measuring.deadline).min();
-        round.into_iter().chain(measuring).chain(self.retry_at).min()
+        let patience = self.patience_until.filter(|_| matches!(self.phase, Phase::Idle));
+        round.into_iter().chain(measuring).chain(self.retry_at).chain(patience).min()
     }
 
     /// Takes one event at `now` and appends what is to be done to `effects`. Never fails, never blocks, does no I/O.
@@ -144,7 +149,8 @@ impl Machine {
     /// - Events that stem from peers ([`Event::Joined`] to [`Event::Staged`]) may be stale, repeated or impossible. An
     ///   evaluation's results are merged only if [`Machine::standing`] is open right before [`Event::Evaluated`].
     /// - After [`Effect::Stop`] the machine says goodbye to those who still come, and nothing else.
-    /// - A resumed machine is given [`Event::Wake`] once, after the effects of [`Machine::resume`] were performed.
+    /// - A resumed machine is given [`Event::Wake`] once, after the effects of [`Machine::resume`] and
+    ///   [`Machine::tell_again`] were performed.
     pub fn step(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
         if let Phase::Done { reason } = &self.phase {
             let reason = reason.clone();
@@ -182,6 +188,10 @@ impl Machine {
     /// Everything that follows from the state alone.
     fn advance(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.retry_at = self.retry_at.filter(|at| *at > now);
+        if self.patience_until.is_some_and(|until| until <= now) {
+            self.patience_until = None;
+            self.has_opened = true;
+        }
         self.report_measured(effects);
         self.close_if_complete(effects);
         self.commit_if_free(effects);

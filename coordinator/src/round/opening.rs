@@ -6,6 +6,8 @@ use tributary_common::time::Time;
 use super::machine::After;
 use super::phase::{Collecting, Phase};
 use super::{Effect, Machine, Reason, Report, Row, Slot};
+#[cfg(test)]
+use crate::planted::Bug;
 
 /// What a round waits for, so that it is told once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,21 +20,18 @@ pub(super) struct Waiting {
 impl Machine {
     /// Opens the next round, ends the run, or says what is missing.
     pub(super) fn open_next(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.retry_at.is_some() || self.measuring.iter().any(|measuring| measuring.blocks) {
+        if self.retry_at.is_some() || self.measuring.iter().any(|measuring| measuring.blocks && !measuring.gathers) {
             return;
         }
-        if self.target_reached || self.round.0 > self.settings.rounds {
+        let is_last = self.target_reached || self.round.0 > self.settings.rounds;
+        if is_last && self.measuring.iter().all(|measuring| !measuring.gathers) {
             if self.measuring.is_empty() {
                 let reason = if self.target_reached { Reason::Target } else { Reason::Rounds };
                 self.stop(reason, effects);
             }
             return;
         }
-        let joined = self.roster.n_clients();
-        let size = self.settings.cohort.of(joined);
-        let quorum = self.settings.quorum.of(size);
-        let needed = self.settings.cohort.least_joined(quorum);
-        let needed = if self.has_opened { needed } else { needed.max(self.settings.wait_for) };
+        let (joined, needed) = (self.roster.n_clients(), self.needed());
         // What is measured centrally is measured from the first round on; an evaluator that leaves later is not missed.
         let central = self.settings.evaluate.is_some_and(|evaluate| evaluate.central);
         let lacks_evaluator = central && !self.has_opened && self.roster.evaluators().next().is_none();
@@ -44,12 +43,30 @@ impl Machine {
             }
             return;
         }
+        if is_last || self.measuring.iter().any(|measuring| measuring.blocks) {
+            return;
+        }
         self.has_opened = true;
+        self.patience_until = None;
         self.told_waiting = None;
+        let size = self.settings.cohort.of(joined);
+        let quorum = self.settings.quorum.of(size);
         let cohort = self.choose(joined, size);
         let ticket = Ticket::Train { round: self.round, attempt: self.attempt };
         self.phase = Phase::Collecting(Collecting::new(ticket, &cohort, size, quorum, now));
         self.append(Row::RoundOpened { ticket, cohort }, After::Open, effects);
+        #[cfg(test)]
+        if Bug::OfferBeforeFsync.is_planted() {
+            self.waiting.back_mut().expect("a row was just given out").1 = After::Nothing;
+            self.offer_all(now, effects);
+        }
+    }
+
+    /// How many clients must be here for a round to open.
+    pub(super) fn needed(&self) -> usize {
+        let quorum = self.settings.quorum.of(self.settings.cohort.of(self.roster.n_clients()));
+        let needed = self.settings.cohort.least_joined(quorum);
+        if self.has_opened { needed } else { needed.max(self.settings.wait_for) }
     }
 
     fn choose(&self, joined: usize, size: usize) -> Vec<ClientId> {

@@ -10,13 +10,16 @@ use super::phase::{Collecting, Phase};
 use super::settled::Settled;
 use super::slot::{Loss, Slot};
 use super::{Effect, Machine, Recorded, Roster, Row, Settings};
+#[cfg(test)]
+use crate::planted::Bug;
 
 impl Machine {
     /// A machine that goes on behind `rows`, whose numbers count from 0. It is then given `Wake` once.
     ///
     /// A round that was open goes on: accepted updates count and are folded again from what the journal kept of them,
     /// because the sum went with the process. The others of the cohort are away until they come back, and the deadline
-    /// keeps what was left of it: `now` and the times of the rows are on the run's own clock.
+    /// keeps what was left of it: `now` and the times of the rows are on the run's own clock. The next round waits for all of
+    /// `wait_for` again, though no longer than a round may take: who has not come back by then is not coming.
     #[must_use]
     pub fn resume(settings: Settings, roster: Roster, rows: &[Recorded], now: Time, effects: &mut Vec<Effect>) -> Self {
         let last = rows.iter().enumerate().rev().find_map(|(index, recorded)| match recorded.row {
@@ -31,12 +34,19 @@ impl Machine {
         for recorded in &rows[begin..] {
             machine.replay(recorded);
         }
+        if rows.iter().any(|recorded| matches!(recorded.row, Row::RoundOpened { .. })) {
+            machine.patience_until = Some(now + machine.settings.deadline);
+        }
         machine.ask_again(now, effects);
         machine
     }
 
     /// Takes one row behind the last commit.
     fn replay(&mut self, recorded: &Recorded) {
+        #[cfg(test)]
+        if Bug::AcceptedForgotten.is_planted() && matches!(recorded.row, Row::UpdateAccepted { .. }) {
+            return;
+        }
         match (&recorded.row, &mut self.phase) {
             (Row::RoundOpened { ticket, cohort }, _) => {
                 let quorum = self.settings.quorum.of(cohort.len());
@@ -89,6 +99,10 @@ impl Machine {
         match &mut self.phase {
             Phase::Closing(_) => self.begin_closing(effects),
             Phase::Collecting(round) => {
+                #[cfg(test)]
+                if Bug::DeadlineRestarted.is_planted() {
+                    round.deadline = now + self.settings.deadline;
+                }
                 let (version, left) = (self.version, round.deadline.since(now));
                 for index in 0..round.places.len() {
                     let client = &round.places[index].client;

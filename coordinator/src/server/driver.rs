@@ -2,6 +2,7 @@
 //! peer.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tributary_certs::Serial;
 use tributary_common::Digest;
 use tributary_common::event::Event as Line;
-use tributary_common::id::{ClientId, Slot as SlotId, Ticket, Version};
+use tributary_common::id::{ClientId, RunId, Slot as SlotId, Ticket, Version};
 use tributary_common::identity::Role;
 use tributary_common::message::{Done, Offer, Put, Results, ToClient, ToCoordinator, Welcome, short_text};
 use tributary_common::net::close_code;
@@ -21,12 +22,15 @@ use tributary_common::time::Time;
 use super::fold::{self, Order};
 use super::limits::Limits;
 use super::models::Models;
+use super::partials::Partials;
+use super::returning::Returning;
 use super::revocation::Revoked;
 use super::session::{Admission, ConnectionId, Handle, Input, REVOKED};
 use super::spool::Spool;
 use super::writer::{self, Safe};
 use super::{Error, Run};
 use crate::Strategy;
+use crate::receipt::Receipts;
 use crate::record::{Recorder, reason_word};
 use crate::round::{Effect, Event, Machine, Phase, Reason, Recorded, Report, Roster, Row, Standing};
 use crate::store::journal::Brings;
@@ -58,7 +62,11 @@ pub(super) struct Driver {
     recorder: Recorder,
     store: Arc<dyn Store>,
     models: Models,
+    partials: Arc<Partials>,
+    /// The ticket whose updates come in, as the partials know it.
+    open: Option<Ticket>,
     model: Parameters,
+    receipts: Receipts,
     welcome: Welcome,
     strategy: Strategy,
     limits: Limits,
@@ -68,6 +76,7 @@ pub(super) struct Driver {
     /// None: rows are safe as soon as they are there.
     journal: Option<writer::Thread>,
     members: BTreeMap<ClientId, Member>,
+    returning: Returning,
     /// Updates that are here but not in the sum.
     staged: BTreeMap<(Ticket, ClientId), Spool>,
     /// Digest of the server optimiser's state after the version that is being committed.
@@ -101,25 +110,37 @@ async fn safe(journal: &mut Option<writer::Thread>) -> Safe {
     }
 }
 
+/// What gives the receipts of `run`, under its key where it has a folder.
+fn receipts(run: RunId, folder: Option<PathBuf>) -> Result<Receipts, Error> {
+    let fresh = tributary_certs::random_key()?;
+    match folder {
+        Some(path) => {
+            Receipts::kept_in(&path, run, fresh).map_err(|source| crate::store::Error::Io { path, source }.into())
+        }
+        None => Ok(Receipts::new(run, fresh)),
+    }
+}
+
 impl Driver {
     /// A driver with what its machine wants done first.
     pub(super) fn start(
         mut run: Run,
         models: Models,
+        partials: Arc<Partials>,
         inputs: mpsc::Receiver<Input>,
         revoked: Revoked,
         limits: Limits,
         tell: impl FnMut(&Line) + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let settings = run.strategy.rounds.clone();
-        let Past { rows, at, updates } = std::mem::take(&mut run.past);
+        let Past { rows, at, updates, told, older } = std::mem::take(&mut run.past);
         // The initial model is a version like any other: a restart reads it, and a rollback may go back to it.
         let optimizer = match rows.is_empty() {
             true => Some(run.store.keep(Version(0), &run.model, &run.optimizer.state())?),
             false => None,
         };
         let mut effects = Vec::new();
-        let machine = if rows.is_empty() {
+        let mut machine = if rows.is_empty() {
             let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
             Machine::new(settings, Roster::empty(), row, &mut effects)
         } else {
@@ -131,16 +152,24 @@ impl Driver {
             fold::start(run.model.clone(), run.optimizer, aggregator, Arc::clone(&run.store)).map_err(internal)?;
         let journal = run.journal.take().map(writer::start).transpose().map_err(internal)?;
         let version = machine.version();
-        let recorder = Recorder::new(&run.strategy);
+        let served = older.iter().map(|(older, _)| *older).chain([version]).collect();
+        machine.tell_again(at, &rows, &told.iter().map(|line| line.version).collect(), &served, &mut effects);
+        let mut recorder = Recorder::new(&run.strategy);
+        told.into_iter().for_each(|line| recorder.recall(line));
         let clients = run.strategy.rounds.wait_for;
         let first = recorder.run(run.id, &run.strategy, run.config, run.model.digest(), clients, "coordinator");
-        let welcome = Welcome { run: run.id, plan: run.plan, version, done: None };
+        let welcome = Welcome { run: run.id, plan: run.plan, version, done: None, return_ms: 0 };
+        let open = machine.open_ticket();
+        let receipts = receipts(run.id, run.store.folder())?;
         let mut driver = Self {
             machine,
             recorder,
             store: run.store,
             models,
+            partials,
+            open,
             model: run.model,
+            receipts,
             welcome,
             strategy: run.strategy,
             limits,
@@ -149,6 +178,7 @@ impl Driver {
             fold,
             journal,
             members: BTreeMap::new(),
+            returning: Returning::new(),
             staged: updates.into_iter().map(|kept| ((kept.ticket, kept.client.clone()), kept.into())).collect(),
             optimizer,
             effects,
@@ -160,10 +190,17 @@ impl Driver {
             ended: None,
         };
         driver.models.add(version, driver.model.digest(), driver.model.clone());
+        if let Some((version, model)) = older {
+            driver.models.add(version, model.digest(), model);
+        }
         driver.publish(&first)?;
+        if driver.recorder.has_reached_target(version) {
+            driver.events.push_back(Event::TargetReached);
+        }
         if !rows.is_empty() {
             driver.events.push_back(Event::Wake);
         }
+        driver.partials.keep_only(driver.open);
         Ok(driver)
     }
 
@@ -232,6 +269,12 @@ impl Driver {
                 self.perform(effect).await?;
             }
         }
+        let open = self.machine.open_ticket();
+        // What is suspended goes on in the next process.
+        if open != self.open && self.ended.is_none() {
+            self.open = open;
+            self.partials.keep_only(open);
+        }
         Ok(())
     }
 
@@ -253,14 +296,15 @@ impl Driver {
             Input::Hello { handle, .. } if self.is_revoked(&handle.serial) => {
                 handle.close(close_code::NOT_ALLOWED, REVOKED);
             }
-            Input::Hello { identity, hello, handle } => {
+            Input::Hello { identity, hello, handle, under_way } => {
+                self.returning.came(clock().duration_since(self.began), under_way);
                 let member = Member {
                     role: identity.role,
                     holding: hello.holding.filter(|held| held.run == self.welcome.run).map(|held| held.ticket),
                     is_ready: false,
                     handle,
                 };
-                member.handle.say(ToClient::Welcome(self.welcome.clone()));
+                member.handle.say(ToClient::Welcome(Welcome { return_ms: self.return_ms(), ..self.welcome.clone() }));
                 if let Some(old) = self.members.insert(identity.name.clone(), member) {
                     old.handle.close(close_code::REPLACED, "a newer connection of the same identity");
                 }
@@ -278,6 +322,13 @@ impl Driver {
             }
             Input::Staged { client, put, spool, .. } => self.staged(client, &put, spool),
         }
+    }
+
+    /// Over how long clients should spread their return, were this process to end now. Those whom the run waits for are
+    /// counted before they are here: who comes first is told the same.
+    fn return_ms(&self) -> u32 {
+        let clients = self.members.len().max(self.strategy.rounds.wait_for);
+        u32::try_from(self.returning.window(clients).as_millis()).unwrap_or(u32::MAX)
     }
 
     fn is_revoked(&self, serial: &Serial) -> bool {
@@ -335,8 +386,11 @@ impl Driver {
         let no = |reason: String| Admission::No(reason);
         match self.machine.standing(client, put.ticket) {
             Standing::Counted(digest) | Standing::Staged(digest) if digest == put.digest => return Admission::Known,
-            // Another update for the same work: the machine refuses it by its digest, the bytes need not come.
-            Standing::Counted(_) | Standing::Staged(_) => return no("another update was accepted already".to_owned()),
+            // Another update for the same work: the bytes need not come.
+            Standing::Counted(counted) | Standing::Staged(counted) => {
+                self.say(client, ToClient::Conflict { ticket: put.ticket, counted });
+                return no("another update was accepted already".to_owned());
+            }
             Standing::Closed(why) => return no(why),
             Standing::Open => {}
         }
@@ -421,11 +475,16 @@ impl Driver {
                 self.order(Order::Commit { version }).await?;
             }
             Effect::Discard { client, ticket, reason } => {
+                let standing = self.machine.standing(&client, ticket);
                 // What is discarded may be a second update while the first one waits for its row.
-                if !matches!(self.machine.standing(&client, ticket), Standing::Staged(_)) {
+                if !matches!(standing, Standing::Staged(_)) {
                     self.staged.remove(&(ticket, client.clone()));
                 }
-                self.say(&client, ToClient::Verdict { ticket, reason });
+                let message = match standing {
+                    Standing::Counted(counted) | Standing::Staged(counted) => ToClient::Conflict { ticket, counted },
+                    Standing::Closed(_) | Standing::Open => ToClient::Verdict { ticket, reason },
+                };
+                self.say(&client, message);
             }
             Effect::Drop { ticket } => {
                 self.staged.retain(|(staged, _), _| *staged != ticket);
@@ -439,7 +498,10 @@ impl Driver {
             }
             Effect::Offer { client, ticket, slot, version, left } => self.offer(&client, ticket, slot, version, left),
             Effect::Publish(report) => self.report(report).await?,
-            Effect::Receipt { client, ticket, digest } => self.say(&client, ToClient::Receipt { ticket, digest }),
+            Effect::Receipt { client, ticket, digest } => {
+                let receipt = self.receipts.of(&client, ticket, digest);
+                self.say(&client, ToClient::Receipt { ticket, digest, receipt });
+            }
             Effect::Stop { reason } => self.ended = Some(reason),
         }
         Ok(())
@@ -525,8 +587,9 @@ impl Driver {
         let line = self.recorder.done(&reason, self.now().seconds(), digest, self.model.norm(), path);
         self.publish(&line)?;
         if reason == Reason::Suspended {
+            let return_ms = self.return_ms();
             for member in self.members.values() {
-                member.handle.say(ToClient::Suspended);
+                member.handle.say(ToClient::Suspended { return_ms });
             }
         } else {
             self.serve_the_end(&reason, digest, stop).await;

@@ -12,6 +12,7 @@ use tributary_common::sum::Weight;
 use super::spool::Spool;
 use crate::aggregate::{self, Aggregator, Collected};
 use crate::optimize::Optimizer;
+use crate::spread::Threads;
 use crate::store::Store;
 
 /// Orders that may wait for the thread: staged updates are bounded by the cohort, so this only smooths.
@@ -53,10 +54,17 @@ pub(super) fn start(
     let (orders, mut inbox) = mpsc::channel(INBOX);
     let (outbox, done) = mpsc::channel(INBOX);
     thread::Builder::new().name("fold".to_owned()).spawn(move || {
-        let mut folder = Folder { model, optimizer, aggregator, collected: None, store };
+        let mut folder =
+            Folder { model, optimizer, aggregator, collected: None, store, threads: Threads::of_machine() };
         while let Some(order) = inbox.blocking_recv() {
             let answer = folder.perform(order).unwrap_or_else(|why| Some(Done::Failed(why)));
             if answer.is_some_and(|answer| outbox.blocking_send(answer).is_err()) {
+                return;
+            }
+            if inbox.is_empty()
+                && let Err(error) = folder.catch_up()
+                && outbox.blocking_send(Done::Failed(error.to_string())).is_err()
+            {
                 return;
             }
         }
@@ -71,6 +79,7 @@ struct Folder {
     /// Made with the first update of a round, so that an idle coordinator holds none.
     collected: Option<Collected<Spool>>,
     store: Arc<dyn Store>,
+    threads: Threads,
 }
 
 impl Folder {
@@ -94,20 +103,24 @@ impl Folder {
         let layout = self.model.layout();
         let mut collected = match self.collected.take() {
             Some(collected) => collected,
-            None => Collected::new(&self.aggregator, layout)?,
+            None => Collected::new(&self.aggregator, layout, self.threads)?,
         };
-        collected.take(client, spool, weight, layout)?;
+        collected.take(client, spool, weight)?;
         self.collected = Some(collected);
         Ok(())
     }
 
+    fn catch_up(&mut self) -> Result<(), aggregate::Error> {
+        self.collected.as_mut().map_or(Ok(()), Collected::catch_up)
+    }
+
     fn commit(&mut self, version: Version) -> Result<Done, String> {
         let mut collected = self.collected.take().expect("a commit has a quorum of at least one");
-        let step = |aggregate: &mut dyn aggregate::Aggregate| self.optimizer.step(&self.model, aggregate);
-        let model = collected.combined(&self.aggregator, step).map_err(|error| error.to_string())?;
+        let step = |aggregate: &dyn aggregate::Aggregate| self.optimizer.step(&self.model, aggregate, self.threads);
+        let (model, digest) = collected.combined(&self.aggregator, step).map_err(|error| error.to_string())?;
         drop(collected);
         self.model = model.clone();
         let optimizer = self.store.keep(version, &model, &self.optimizer.state()).map_err(|error| error.to_string())?;
-        Ok(Done::Committed { version, digest: model.digest(), optimizer, model })
+        Ok(Done::Committed { version, digest, optimizer, model })
     }
 }

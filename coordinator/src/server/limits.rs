@@ -41,7 +41,15 @@ pub struct Limits {
     pub upload_longest: Duration,
     /// Bytes of updates that may be under way at once; more wait for their permit. Default 256 MiB.
     pub upload_bytes: u64,
-    /// Bytes of small updates that are kept in memory until they are folded; the others go to files. Default 16 MiB.
+    /// Uploads of one client that may be under way or have broken off; the oldest that broke off makes room. Default 2.
+    pub partials_per_client: usize,
+    /// How long an upload that broke off is kept, from its first announcement on. Default 24 h; it goes before that when
+    /// nobody waits for its update any more.
+    pub partial_age: Duration,
+    /// Bytes that uploads that broke off may take on disk, each counted as if it were whole; the oldest go. Default 4 GiB.
+    pub partial_bytes: u64,
+    /// Bytes of updates that are kept in memory until they are folded: with a journal those of at most 256 KiB, without one
+    /// any. The others go to files. Default 16 MiB.
     pub staged_memory_bytes: usize,
     /// How long the final model is still served after the end. Default 5 s, or until the last client has left.
     pub linger: Duration,
@@ -66,6 +74,9 @@ impl Default for Limits {
             upload_pace: Pace::default(),
             upload_longest: Duration::from_secs(6 * 3600),
             upload_bytes: 256 << 20,
+            partials_per_client: 2,
+            partial_age: Duration::from_secs(24 * 3600),
+            partial_bytes: 4 << 30,
             staged_memory_bytes: 16 << 20,
             linger: Duration::from_secs(5),
             stranger_bytes: 64 * 1024,

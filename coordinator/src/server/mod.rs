@@ -6,11 +6,14 @@ mod driver;
 mod fold;
 mod limits;
 mod models;
+mod partials;
 mod registrar;
+mod returning;
 mod revocation;
 mod role;
 mod session;
 mod spool;
+mod upload;
 mod writer;
 
 use std::net::SocketAddr;
@@ -39,6 +42,7 @@ use crate::store::{Journal, Past, Store};
 use crate::strategy::plan_text;
 use door::{Crowd, Door, Entry};
 use driver::Driver;
+use partials::Partials;
 use registrar::Registrar;
 use session::Shared;
 
@@ -192,19 +196,19 @@ impl Server {
             let port = self.endpoint.local_addr().map_err(|error| Error::Internal(error.to_string()))?.port();
             doorkeepers.spawn(registrar.serve(port, inbox.clone(), closing.clone()));
         }
+        let partials = Arc::new(partials(&run, self.limits)?);
         let shared = Arc::new(Shared {
             inputs: inbox,
             revoked: list.clone(),
             issuing: self.issuing,
             models: models.watch(),
-            layout: Arc::clone(run.model.layout()),
             stages: run.strategy.stages.clone(),
-            spool: spool::Spools::new(run.store.spool(), self.limits.staged_memory_bytes),
+            partials: Arc::clone(&partials),
             uploads: session::Uploads::new(self.limits.upload_bytes),
             limits: self.limits,
         });
         let mut driver = JoinSet::new();
-        driver.spawn(Driver::start(run, models, inputs, list, self.limits, tell)?.run(stop));
+        driver.spawn(Driver::start(run, models, Arc::clone(&partials), inputs, list, self.limits, tell)?.run(stop));
         let accepting = accept(self.endpoint.clone(), shared, closing.clone());
         tokio::pin!(accepting);
         let ended = tokio::select! {
@@ -220,11 +224,22 @@ impl Server {
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             tracing::debug!("some connections did not end in time");
         }
+        partials.outlive();
         Ok(ended)
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the door counts handshakes in real time")]
+/// Where updates come in. With a journal, what broke off of large ones survives the process.
+fn partials(run: &Run, limits: Limits) -> Result<Partials, Error> {
+    let spools = spool::Spools::new(run.store.spool(), limits.staged_memory_bytes);
+    let partials = Partials::new(spools, Arc::clone(run.model.layout()), limits);
+    match run.store.folder().filter(|_| run.journal.is_some()) {
+        Some(folder) => partials.kept_in(&folder, now()).map_err(|error| Error::Internal(error.to_string())),
+        None => Ok(partials),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the door counts handshakes in real time, partials their age")]
 fn now() -> std::time::Instant {
     std::time::Instant::now()
 }

@@ -1,6 +1,5 @@
 //! One connection: who it is, what it says, what it fetches and sends.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +14,16 @@ use tributary_common::id::{ClientId, Ticket};
 use tributary_common::identity::{Identity, Role};
 use tributary_common::message::{Answer, Hello, Put, Request, Results, ToClient, ToCoordinator, short_text};
 use tributary_common::net::{self, FrameReader, close_code};
-use tributary_common::parameters::{Layout, squares_of};
 use tributary_common::stage::Pipeline;
-use tributary_common::sum;
 
 use super::limits::Limits;
 use super::models::Served;
+use super::partials::{Key, Partials};
 use super::registrar::{self, Issuing};
 use super::revocation::Revoked;
 use super::role;
-use super::spool::{Spool, Spools};
+use super::spool::Spool;
+use super::upload::{Flaw, Upload};
 
 /// Messages that may wait for a client; one that does not read them loses its connection.
 const OUTBOX: usize = 64;
@@ -37,15 +36,51 @@ pub(super) type ConnectionId = u64;
 
 /// What sessions tell the driver.
 pub(super) enum Input {
-    Admit { client: ClientId, put: Box<Put>, answer: oneshot::Sender<Admission> },
-    Fetched { bytes: u64 },
-    Gone { client: ClientId, connection: ConnectionId },
-    Hello { identity: Identity, hello: Hello, handle: Handle },
-    Notice { client: Option<ClientId>, text: String },
-    Refused { client: ClientId, ticket: Ticket, reason: String },
-    Report { client: ClientId, serial: Serial, ticket: Ticket, results: Box<Results> },
-    Said { client: ClientId, connection: ConnectionId, message: ToCoordinator },
-    Staged { client: ClientId, serial: Serial, put: Box<Put>, spool: Spool },
+    Admit {
+        client: ClientId,
+        put: Box<Put>,
+        answer: oneshot::Sender<Admission>,
+    },
+    Fetched {
+        bytes: u64,
+    },
+    Gone {
+        client: ClientId,
+        connection: ConnectionId,
+    },
+    /// Beside it, how many handshakes were under way when it came.
+    Hello {
+        identity: Identity,
+        hello: Hello,
+        handle: Handle,
+        under_way: usize,
+    },
+    Notice {
+        client: Option<ClientId>,
+        text: String,
+    },
+    Refused {
+        client: ClientId,
+        ticket: Ticket,
+        reason: String,
+    },
+    Report {
+        client: ClientId,
+        serial: Serial,
+        ticket: Ticket,
+        results: Box<Results>,
+    },
+    Said {
+        client: ClientId,
+        connection: ConnectionId,
+        message: ToCoordinator,
+    },
+    Staged {
+        client: ClientId,
+        serial: Serial,
+        put: Box<Put>,
+        spool: Spool,
+    },
 }
 
 /// Whether an update may come.
@@ -111,9 +146,8 @@ pub(super) struct Shared {
     pub(super) revoked: Revoked,
     pub(super) issuing: Option<Arc<Issuing>>,
     pub(super) models: watch::Receiver<Served>,
-    pub(super) layout: Arc<Layout>,
     pub(super) stages: Pipeline,
-    pub(super) spool: Spools,
+    pub(super) partials: Arc<Partials>,
     pub(super) uploads: Uploads,
     pub(super) limits: Limits,
 }
@@ -177,23 +211,35 @@ async fn admit(
         }
     };
     let joined = tokio::time::timeout(shared.limits.handshake, handshake).await;
+    let under_way = shared.limits.half_open.saturating_sub(half_open.semaphore().available_permits());
     drop(half_open);
     let (connection, peer, hello, send, reader) = joined.map_err(|_| "handshake took too long".to_owned())??;
     connection.set_receive_window(shared.limits.windows.connection_bytes.into());
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let handle = Handle { connection: connection.clone(), serial: peer.serial.clone(), outbox };
     let (client, id) = (peer.identity.name.clone(), handle.id());
-    tell(&shared, Input::Hello { identity: peer.identity.clone(), hello, handle }).await?;
+    tell(&shared, Input::Hello { identity: peer.identity.clone(), hello, handle, under_way }).await?;
     let peer = Arc::new(peer);
     let session = Session { peer: Arc::clone(&peer), id, connection: connection.clone(), shared: Arc::clone(&shared) };
-    let result = session.run(send, reader, messages, closing).await;
+    let mut transfers = JoinSet::new();
+    let result = session.run(send, reader, messages, closing, &mut transfers).await;
     if let Err(reason) = &result {
         let is_revoked = shared.revoked.borrow().holds(&peer.serial);
         let code = if is_revoked { close_code::NOT_ALLOWED } else { close_code::PROTOCOL };
         connection.close(code, reason.as_bytes());
     }
     tell(&shared, Input::Gone { client, connection: id }).await?;
+    break_off(&connection, transfers).await;
     Ok(result?)
+}
+
+/// Ends the transfers of a connection. Where it is closed they have noticed, and keep what they brought.
+async fn break_off(connection: &Connection, mut transfers: JoinSet<Ending>) {
+    if connection.close_reason().is_some() {
+        let ending = async { while transfers.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(LAST_WORDS, ending).await);
+    }
+    transfers.shutdown().await;
 }
 
 /// What a closed connection, a log line and a client's operator read.
@@ -235,8 +281,8 @@ impl Session {
         mut reader: FrameReader,
         mut messages: mpsc::Receiver<ToClient>,
         closing: CancellationToken,
+        tasks: &mut JoinSet<Ending>,
     ) -> Ending {
-        let mut tasks: JoinSet<Ending> = JoinSet::new();
         let connection = self.connection.clone();
         let mut writer = JoinSet::new();
         writer.spawn(async move {
@@ -336,7 +382,8 @@ impl Session {
         let left = (bytes.len() - from) as u64;
         answer(send, &Answer::Bytes { len: left }).await?;
         net::send(send, bytes, from).await?;
-        drop(tell(&self.shared, Input::Fetched { bytes: left }).await);
+        // The model is there now, however many connections it took.
+        drop(tell(&self.shared, Input::Fetched { bytes: bytes.len() as u64 }).await);
         Ok(())
     }
 
@@ -348,16 +395,19 @@ impl Session {
             Admission::Known => answer(send, &Answer::Permit { from: put.bytes }).await,
             Admission::No(reason) => answer(send, &Answer::Refused { reason: short_text(reason) }).await,
             Admission::Yes => {
-                let permit = self.shared.uploads.admit(put.bytes).await;
-                answer(send, &Answer::Permit { from: 0 }).await?;
-                let received = self.receive(recv, &put).await;
+                let permit = tokio::select! {
+                    permit = self.shared.uploads.admit(put.bytes) => permit,
+                    error = self.connection.closed() => return Err(error.into()),
+                };
+                let taken = self.take_update(send, recv, &put).await;
                 drop(permit);
                 let client = self.client().clone();
-                match received {
-                    Ok(spool) => {
+                match taken {
+                    Ok(Some(spool)) => {
                         let serial = self.peer.serial.clone();
                         drop(tell(&self.shared, Input::Staged { client, serial, put, spool }).await);
                     }
+                    Ok(None) => {}
                     Err(Fault::Update(reason)) => {
                         let reason = short_text(reason);
                         drop(recv.stop(close_code::PROTOCOL));
@@ -370,27 +420,79 @@ impl Session {
         }
     }
 
-    /// Takes an update into a spool; digest, finiteness, range and norm are computed on the way.
-    async fn receive(&self, recv: &mut RecvStream, put: &Put) -> Result<Spool, Fault> {
-        let layout = &self.shared.layout;
-        let mut spool = self.shared.spool.open(put.bytes).map_err(|error| Fault::Transfer(net::Error::Sink(error)))?;
-        let mut check = Check::new(layout);
-        let receiving = net::receive(recv, put.bytes, self.shared.limits.upload_pace, |block| {
-            check.take(block).map_err(io::Error::other)?;
-            spool.write(block)
-        });
+    /// Permits an update, from where it broke off, and takes it; `None` if there is nothing to hand on.
+    async fn take_update(
+        &self,
+        send: &mut SendStream,
+        recv: &mut RecvStream,
+        put: &Put,
+    ) -> Result<Option<Spool>, Fault> {
+        let partials = &self.shared.partials;
+        let key = Key { client: self.client().clone(), ticket: put.ticket, digest: put.digest };
+        let Ok(shared) = partials.of(&key, put.bytes, now()) else {
+            let reason = format!("{} other uploads are under way", self.shared.limits.partials_per_client);
+            return answer(send, &Answer::Refused { reason }).await.map(|()| None).map_err(Fault::Transfer);
+        };
+        let result = {
+            // An earlier connection's transfer of the same update ends at once: the driver has closed that connection.
+            let turn = tokio::time::timeout(self.shared.limits.handshake, shared.lock()).await;
+            let mut upload = turn.map_err(|_| net::Error::TimedOut(self.shared.limits.handshake.as_secs()))?;
+            if upload.is_over() {
+                answer(send, &Answer::Permit { from: put.bytes }).await?;
+                return Ok(None);
+            }
+            self.receive(send, recv, put, &key, &mut upload).await
+        };
+        match result {
+            Err(Fault::Transfer(error)) => {
+                partials.broke_off(shared, now());
+                Err(Fault::Transfer(error))
+            }
+            other => {
+                partials.over(&key);
+                other
+            }
+        }
+    }
+
+    /// Takes what is missing; digest, finiteness, range and norm are computed on the way.
+    async fn receive(
+        &self,
+        send: &mut SendStream,
+        recv: &mut RecvStream,
+        put: &Put,
+        key: &Key,
+        upload: &mut Upload,
+    ) -> Result<Option<Spool>, Fault> {
+        let held = self.shared.partials.begin(key, upload, put.bytes).map_err(net::Error::Sink)?;
+        net::write_message(send, &Answer::Permit { from: held }).await?;
+        let pace = self.shared.limits.upload_pace;
+        let receiving = net::receive(recv, put.bytes - held, pace, |block| upload.take(block));
         let longest = self.shared.limits.upload_longest;
         let result = tokio::time::timeout(longest, receiving).await;
         let result = result.unwrap_or(Err(net::Error::TimedOut(longest.as_secs())));
-        match (result, check.refusal.take()) {
+        match (result, upload.refusal()) {
             (_, Some(reason)) => return Err(Fault::Update(reason)),
             (Err(error @ net::Error::PeerSentTooMuch(_)), None) => return Err(Fault::Update(error.to_string())),
-            (Err(error), None) => return Err(Fault::Transfer(error)),
+            (Err(error), None) => {
+                upload.park();
+                return Err(Fault::Transfer(error));
+            }
             (Ok(()), None) => {}
         }
-        let norm = check.finish(put.digest).map_err(Fault::Update)?;
+        let (spool, norm) = match upload.finish(put.digest) {
+            Ok(whole) => whole,
+            Err(Flaw::Digest(got)) => {
+                let reason = format!("its digest is {}, {} was announced", got.short(), put.digest.short());
+                return Err(Fault::Update(reason));
+            }
+            Err(Flaw::Patched) => {
+                net::write_message(send, &Answer::Again).await?;
+                return Ok(None);
+            }
+        };
         self.shared.stages.open(norm).map_err(|refused| Fault::Update(refused.to_string()))?;
-        Ok(spool)
+        Ok(Some(spool))
     }
 }
 
@@ -402,6 +504,11 @@ async fn answer(send: &mut SendStream, answer: &Answer) -> Result<(), net::Error
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the age of uploads that broke off is measured in real time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 enum Fault {
     /// The update is bad: it gets a verdict.
     Update(String),
@@ -409,61 +516,8 @@ enum Fault {
     Transfer(net::Error),
 }
 
-/// What is computed of an update while it comes.
-struct Check<'a> {
-    layout: &'a Layout,
-    hasher: blake3::Hasher,
-    /// Coordinates seen.
-    at: usize,
-    squares: f64,
-    refusal: Option<String>,
-}
-
-impl<'a> Check<'a> {
-    fn new(layout: &'a Layout) -> Self {
-        Self { layout, hasher: layout.hasher(), at: 0, squares: 0.0, refusal: None }
-    }
-
-    fn take(&mut self, block: &[u8]) -> Result<(), String> {
-        self.hasher.update(block);
-        // Models have one type, and blocks are multiples of every type's size.
-        let Some(dtype) = self.layout.tensors().first().map(|tensor| tensor.dtype) else { return Ok(()) };
-        if let Err(error) = sum::check_bytes(self.at, dtype, block) {
-            let reason = self.name(&error);
-            self.refusal = Some(reason.clone());
-            return Err(reason);
-        }
-        self.squares += squares_of(dtype, block);
-        self.at += block.len() / dtype.size();
-        Ok(())
-    }
-
-    /// The refusal, by tensor and coordinate in it.
-    fn name(&self, error: &sum::Error) -> String {
-        let (coordinate, what) = match error {
-            sum::Error::NonFinite { coordinate } => (*coordinate, "is not finite".to_owned()),
-            sum::Error::DeltaOutside { coordinate, value } => {
-                (*coordinate, format!("is {value}, beyond ±{}", sum::DELTA_MAX))
-            }
-            other => return other.to_string(),
-        };
-        let mut begin = 0;
-        for tensor in self.layout.tensors() {
-            if coordinate < begin + tensor.count() {
-                return format!("tensor `{}`: coordinate {} {what}", tensor.name, coordinate - begin);
-            }
-            begin += tensor.count();
-        }
-        error.to_string()
-    }
-
-    /// The norm, if the digest is the announced one.
-    fn finish(self, announced: Digest) -> Result<f64, String> {
-        let got: Digest = self.hasher.finalize().into();
-        if got == announced {
-            Ok(self.squares.sqrt())
-        } else {
-            Err(format!("its digest is {}, {} was announced", got.short(), announced.short()))
-        }
+impl From<net::Error> for Fault {
+    fn from(error: net::Error) -> Self {
+        Self::Transfer(error)
     }
 }

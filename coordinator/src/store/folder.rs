@@ -14,7 +14,7 @@ use tributary_common::parameters::{Layout, Parameters};
 
 use super::journal::{self, Brings, Item, Journal};
 use super::models::{self, Kept, Models};
-use super::{Durability, Error, Past, Store, disk, io};
+use super::{Durability, Error, Past, Store, disk, io, told};
 use crate::round::{Recorded, Row};
 
 /// A run folder that is written to.
@@ -53,6 +53,7 @@ pub struct Resumed {
 }
 
 const EVENTS: &str = "events.jsonl";
+const METRICS: &str = "metrics.csv";
 const MODEL: &str = "model.safetensors";
 
 const METRICS_HEADER: &str = "round,version,clients,weight,seconds,bytes_down,bytes_up,\
@@ -102,8 +103,14 @@ impl Folder {
         for update in &found.updates {
             update.check(layout)?;
         }
+        [EVENTS, METRICS].into_iter().try_for_each(|name| told::mend(&path.join(name)))?;
+        let told = told::rounds(&path.join(EVENTS), &current)?;
         let folder = Self::open(path, keeping, &current, &found.all_versions())?;
-        Ok((folder, journal, Resumed { past: found.into(), model, optimizer }))
+        let is_told = |kept: &Kept| told.iter().any(|line| line.version == kept.version);
+        let older = current.iter().rev().nth(1).filter(|kept| kept.version > Version(0) && !is_told(kept));
+        // What is not kept any more, or damaged, is told without having been measured; `verify` names what is damaged.
+        let older = older.and_then(|kept| Some((kept.version, models::read(path, *kept).ok()?.0)));
+        Ok((folder, journal, Resumed { past: Past { told, older, ..found.into() }, model, optimizer }))
     }
 
     fn open(path: &Path, keeping: Keeping, current: &[Kept], all: &[Kept]) -> Result<Self, Error> {
@@ -112,7 +119,7 @@ impl Folder {
             OpenOptions::new().create(true).append(true).open(&file).map_err(io(&file))
         };
         let models = Models::open(path, keeping.durability, keeping.models, current, all)?;
-        let files = Files { events: append(EVENTS)?, metrics: append("metrics.csv")?, models };
+        let files = Files { events: append(EVENTS)?, metrics: append(METRICS)?, models };
         Ok(Self { path: path.to_owned(), durability: keeping.durability, files: Mutex::new(files) })
     }
 
@@ -166,6 +173,10 @@ impl Store for Folder {
     fn model_path(&self) -> Option<PathBuf> {
         // A run that ended before its first commit has none.
         Some(self.path.join(MODEL)).filter(|path| path.is_file())
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        Some(self.path.clone())
     }
 
     fn spool(&self) -> Option<PathBuf> {

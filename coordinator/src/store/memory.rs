@@ -30,6 +30,10 @@ impl Store for Memory {
         None
     }
 
+    fn folder(&self) -> Option<PathBuf> {
+        None
+    }
+
     fn spool(&self) -> Option<PathBuf> {
         None
     }

@@ -8,6 +8,7 @@ mod history;
 pub mod journal;
 mod memory;
 mod models;
+mod told;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -124,6 +125,9 @@ pub trait Store: Send + Sync {
 
     /// Where the last version is, if it is a file.
     fn model_path(&self) -> Option<PathBuf>;
+
+    /// The run's own folder, if it has one.
+    fn folder(&self) -> Option<PathBuf>;
 
     /// A folder for updates on their way, if there is one.
     fn spool(&self) -> Option<PathBuf>;

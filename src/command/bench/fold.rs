@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tributary_common::id::ClientId;
 use tributary_common::parameters::{Dtype, Layout, Parameters};
-use tributary_common::sum::{BITS_DEFAULT, Part, Sum, Weight};
+use tributary_common::sum::{BITS_DEFAULT, Sum, WEIGHT_MAX, Weight};
+use tributary_coordinator::Threads;
+use tributary_coordinator::aggregate::{self, Aggregate, Aggregator, Collected, Weights};
 use tributary_coordinator::optimize::{Optimizer, Rule, Sgd};
 
 use super::times::Times;
@@ -50,9 +53,13 @@ pub(super) fn run(arguments: &arguments::BenchFold, output: Output) -> Result<u8
         Ok::<_, Failure>(())
     })?;
 
+    let rule = aggregate::Rule::Mean(Weights::Examples);
+    let aggregator = Aggregator { rule, bits: BITS_DEFAULT, max_examples: WEIGHT_MAX };
     let model = Parameters::zeros(Arc::clone(&layout));
     let mut optimizer = Optimizer::new(Rule::Sgd(Sgd::AVERAGING), count);
-    let aggregation = Times::of(longest, || aggregate(&received, weight, threads, &model, &mut optimizer).map(drop))?;
+    let aggregation = Times::of(longest, || {
+        aggregate(&received, weight, &aggregator, Threads::new(threads), &model, &mut optimizer).map(drop)
+    })?;
 
     let pace = |bytes: usize, times: &Times| gigabytes(bytes * count, times.median());
     let (folded, added) = (pace(FOLD_BYTES, &fold), pace(ADDITION_BYTES, &addition));
@@ -81,23 +88,20 @@ fn gigabytes(bytes: usize, seconds: f64) -> f64 {
     bytes as f64 / seconds / 1e9
 }
 
-/// From received bytes to the next model: folded together block by block, each thread its range, then averaged.
+/// From received bytes to the next model, as a coordinator does it.
 fn aggregate(
     received: &[Parameters],
     weight: Weight,
-    threads: usize,
+    aggregator: &Aggregator,
+    threads: Threads,
     model: &Parameters,
     optimizer: &mut Optimizer,
 ) -> Result<Parameters, Failure> {
-    let mut sum = Sum::new(model.layout().count(), BITS_DEFAULT).map_err(failed)?;
-    received.iter().try_for_each(|_| sum.admit(weight)).map_err(failed)?;
-    let updates: Vec<(&[u8], Weight)> = received.iter().map(|update| (&update.bytes()[..], weight)).collect();
-    let updates = &updates;
-    std::thread::scope(|scope| {
-        let fold = |mut part: Part<'_>| part.fold_bytes_together(Dtype::F32, updates);
-        let threads: Vec<_> = sum.parts(threads).into_iter().map(|part| scope.spawn(move || fold(part))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("folding does not panic"))
-    })
-    .map_err(failed)?;
-    optimizer.step(model, &mut sum).map_err(failed)
+    let mut collected = Collected::new(aggregator, model.layout(), threads).map_err(failed)?;
+    for (index, update) in received.iter().enumerate() {
+        let client = ClientId::simulated(index, received.len());
+        collected.take(client, update.clone(), weight).map_err(failed)?;
+    }
+    let step = |aggregate: &dyn Aggregate| optimizer.step(model, aggregate, threads);
+    Ok(collected.combined(aggregator, step).map_err(failed)?.0)
 }

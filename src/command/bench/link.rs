@@ -17,7 +17,7 @@ use tributary_client::agent::{self, Membership};
 use tributary_common::event::Event;
 use tributary_common::id::{ClientId, RunId};
 use tributary_common::identity::{Identity, Role};
-use tributary_common::net::{KEEP_ALIVE, Windows};
+use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::server::{Limits, Run, Server};
 use tributary_coordinator::store::{Memory, Past};
@@ -139,6 +139,8 @@ async fn ours(file: &RunFile, federation: &Federation, clients: usize) -> Result
             once: true,
             windows: Windows::default(),
             keep_alive: KEEP_ALIVE,
+            idle: IDLE_TIMEOUT,
+            models: None,
             outbox: None,
         };
         agents.spawn(agent::run(settings, membership, Null::new(), stop.clone(), |_| {}));

@@ -27,7 +27,7 @@ impl Worker for Null {
 
     fn train(&mut self, _: Round, _: &Parameters, _: &mut dyn Watch) -> Result<Update, String> {
         let update = self.update.clone().ok_or_else(|| "work came before the plan".to_owned())?;
-        Ok(Update { update, weight: 1, metrics: None })
+        Ok(Update { update, weight: 1 })
     }
 
     fn evaluate(&mut self, _: &Parameters, _: &mut dyn Watch) -> Result<Results, String> {

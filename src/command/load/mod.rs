@@ -17,7 +17,7 @@ use tributary_client::cli::stop;
 use tributary_common::id::{ClientId, Round, Seed, Ticket};
 use tributary_common::identity::{Identity, Role};
 use tributary_common::message::Done;
-use tributary_common::net::{KEEP_ALIVE, Windows};
+use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 use tributary_common::rng::{self, Purpose, Stream};
 
 use super::certs;
@@ -90,6 +90,8 @@ async fn play(arguments: &arguments::Load, members: Vec<(ClientId, Membership)>)
                 once: true,
                 windows: Windows::default(),
                 keep_alive: KEEP_ALIVE,
+                idle: IDLE_TIMEOUT,
+                models: None,
                 // Its updates are synthetic: nobody trained for them.
                 outbox: None,
             },

@@ -92,7 +92,7 @@ impl Worker for Synthetic {
         }
         let update = update(layout, seed_of(&self.name, round));
         self.trained.now();
-        Ok(Update { update, weight: 1, metrics: None })
+        Ok(Update { update, weight: 1 })
     }
 
     fn evaluate(&mut self, _: &Parameters, _: &mut dyn Watch) -> Result<Results, String> {

@@ -177,7 +177,7 @@ mod tests {
         let mut tally = Tally::new(crate::command::sim::now());
         let ticket = Ticket::Train { round: Round(7), attempt: Attempt(0) };
         for ms in (1..=100).rev() {
-            let status = Status::Acknowledged { ticket, digest: Digest([0; 32]) };
+            let status = Status::Acknowledged { ticket, digest: Digest([0; 32]), receipt: Digest([0; 32]) };
             tally.status(&status, Some(Duration::from_millis(ms)));
         }
         for reason in ["late", "late", "norm"] {

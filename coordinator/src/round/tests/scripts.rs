@@ -1,6 +1,6 @@
 //! Random scripts: clients that join, leave, repeat, reorder, decline, are late or lie, a store that is slow, and restarts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tributary_common::Digest;
@@ -9,7 +9,7 @@ use tributary_common::identity::Role;
 use tributary_common::rng::{self, Purpose, Stream};
 use tributary_common::time::Time;
 
-use super::super::{Effect, Evaluation, Event, Machine, Quorum, Roster, Settings};
+use super::super::{Effect, Evaluation, Event, Machine, Quorum, Reason, Report, Roster, Settings};
 use super::checker::Checker;
 use super::{client, created, settings};
 
@@ -30,6 +30,9 @@ struct World {
     tickets: Vec<Ticket>,
     /// Offers that nobody answered yet; only fair clients look here.
     offers: VecDeque<(ClientId, Ticket)>,
+    /// Versions whose reports are out: they outlive a restart.
+    told: BTreeSet<Version>,
+    n_told_again: u64,
     n_commits: u64,
     n_restarts: u64,
     n_refolded: u64,
@@ -60,6 +63,8 @@ impl World {
             answers: Vec::new(),
             tickets: Vec::new(),
             offers: VecDeque::new(),
+            told: BTreeSet::new(),
+            n_told_again: 0,
             n_commits: 0,
             n_restarts: 0,
             n_refolded: 0,
@@ -73,7 +78,8 @@ impl World {
         self.checker.sees_event(&event);
         let mut effects = Vec::new();
         self.machine.step(self.now, event, &mut effects);
-        self.machine.assert_invariants(self.now);
+        self.machine.assert_invariants();
+        self.machine.assert_woken(self.now);
         self.perform(&effects);
     }
 
@@ -90,6 +96,9 @@ impl World {
                 Effect::Offer { client, ticket, .. } => {
                     self.tickets.push(*ticket);
                     self.offers.push_back((client.clone(), *ticket));
+                }
+                Effect::Publish(Report::Finished { version, .. }) => {
+                    assert!(self.told.insert(*version), "version {version} is told twice");
                 }
                 _ => {}
             }
@@ -120,10 +129,17 @@ impl World {
             self.n_rollbacks += 1;
             let to = Version(self.stream.below(self.checker.version().0 + 1));
             self.checker.roll_back(self.now, to);
+            self.told.retain(|told| *told <= to);
         }
         let rows = self.checker.rows();
         let mut effects = Vec::new();
         self.machine = Machine::resume(self.settings.clone(), Roster::empty(), rows, self.now, &mut effects);
+        let last = self.machine.version();
+        // Of the two last versions the older one is not always kept; the initial one is never measured.
+        let is_older_kept = self.stream.below(2) == 0;
+        let served = (last.0.saturating_sub(u64::from(is_older_kept))..=last.0).map(Version).collect();
+        self.machine.tell_again(self.now, rows, &self.told, &served, &mut effects);
+        self.n_told_again += (1..=last.0).filter(|version| !self.told.contains(&Version(*version))).count() as u64;
         self.n_refolded += effects.iter().filter(|effect| matches!(effect, Effect::Fold { .. })).count() as u64;
         self.appends.clear();
         self.answers.clear();
@@ -199,7 +215,10 @@ impl World {
             self.step(Event::Joined { client: client(index), role: Role::Client, holding: None });
         }
         for _ in 0..FAIR_STEPS_MAX {
-            if self.machine.done().is_some() {
+            if let Some(reason) = self.machine.done() {
+                let all = (1..=self.machine.version().0).map(Version);
+                let has_told_all = all.eq(self.told.iter().copied());
+                assert!(has_told_all || *reason == Reason::Suspended, "versions that are told: {:?}", self.told);
                 return;
             }
             self.fair_event();
@@ -224,7 +243,7 @@ impl World {
     }
 }
 
-fn run(seed: u64) -> [u64; 4] {
+fn run(seed: u64) -> [u64; 5] {
     let mut world = World::new(seed);
     let n_steps = world.stream.below(STEPS_MAX);
     for _ in 0..n_steps {
@@ -233,7 +252,7 @@ fn run(seed: u64) -> [u64; 4] {
         }
         world.random_event();
     }
-    let totals = [world.n_commits, world.n_restarts, world.n_refolded, world.n_rollbacks];
+    let totals = [world.n_commits, world.n_restarts, world.n_refolded, world.n_rollbacks, world.n_told_again];
     world.become_fair();
     totals
 }
@@ -246,7 +265,7 @@ fn random_scripts_leave_the_invariants_intact() {
         run(seed.parse().expect("TRIBUTARY_SEED is a number"));
         return;
     }
-    let mut totals = [0; 4];
+    let mut totals = [0; 5];
     for seed in 0..SCRIPTS {
         let counts = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| {
             panic!("script {seed} broke an invariant; replay it with TRIBUTARY_SEED={seed}");
@@ -256,6 +275,6 @@ fn random_scripts_leave_the_invariants_intact() {
     // A generator that never gets anywhere would prove nothing.
     assert!(
         totals.iter().all(|total| *total > SCRIPTS / 10),
-        "commits, restarts, updates folded again, rollbacks: {totals:?}"
+        "commits, restarts, updates folded again, rollbacks, reports told again: {totals:?}"
     );
 }

@@ -1,9 +1,10 @@
 //! Stories of rounds: every effect is named, in order.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tributary_common::Digest;
-use tributary_common::id::{Slot as SlotId, Ticket, Version};
+use tributary_common::id::{ClientId, Slot as SlotId, Ticket, Version};
 use tributary_common::identity::Role;
 use tributary_common::time::Time;
 
@@ -228,7 +229,7 @@ fn central_evaluation_overlaps_the_next_round_and_its_line_waits() {
     let mut settings = settings(2, 1, 1);
     settings.evaluate = Some(Evaluation { every: 1, clients: false, central: true, deadline: Duration::from_secs(5) });
     let mut story = Story::new(settings);
-    let evaluator: tributary_common::id::ClientId = "judge".parse().unwrap();
+    let evaluator: ClientId = "judge".parse().unwrap();
     story.step(Event::Appended { sequence: 0 });
     story.step(Event::Joined { client: evaluator.clone(), role: Role::Evaluator, holding: None });
     story.step(joined(0));
@@ -609,4 +610,124 @@ fn after_a_rollback_rounds_are_played_again_as_attempts_that_were_never_used() {
     }
     let effects = story.step(Event::Appended { sequence: 15 });
     assert_eq!(effects[1..], [Effect::Append { sequence: 16, row: row(3, 1) }]);
+}
+
+/// A run of two rounds whose first is committed; client 0 is its cohort.
+fn committed_once() -> Vec<Recorded> {
+    let t = ticket(1, 0);
+    vec![
+        recorded(0, created()),
+        recorded(1, Row::RoundOpened { ticket: t, cohort: vec![client(0)] }),
+        recorded(2, accepted_row(0, t)),
+        recorded(2, Row::RoundClosing { ticket: t }),
+        recorded(3, Row::ModelCommitted { ticket: t, version: Version(1), digest: digest(9), weight: 10 }),
+    ]
+}
+
+fn finished_once() -> Report {
+    let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+    let (ticket, version, digest) = (ticket(1, 0), Version(1), digest(9));
+    Report::Finished { ticket, version, clients: 1, weight: 10, digest, opened: at(1), committed: at(3) }
+}
+
+const MEASURED: Evaluation = Evaluation { every: 1, clients: true, central: true, deadline: Duration::from_secs(5) };
+
+fn measure_offer(who: ClientId, left: u64) -> Effect {
+    let (ticket, version) = (Ticket::Evaluate { version: Version(1) }, Version(1));
+    Effect::Offer { client: who, ticket, slot: SlotId(0), version, left: Duration::from_secs(left) }
+}
+
+/// What goes wrong without it: a kill between a commit and its evaluation loses the round's measures, and a stop target
+/// that they reach is passed over.
+#[test]
+fn a_resumed_machine_measures_what_was_committed_and_not_told() {
+    let mut settings = settings(2, 1, 1);
+    settings.evaluate = Some(MEASURED);
+    let rows = committed_once();
+    let (mut story, mut effects) = resumed(settings.clone(), &rows, 4);
+    let (none, served) = (BTreeSet::new(), BTreeSet::from([Version(1)]));
+    story.machine.tell_again(story.now, &rows, &none, &served, &mut effects);
+    assert_eq!(effects, []);
+    let lacks = |joined| Effect::Publish(Report::Waiting { joined, needed: 1, lacks_evaluator: true });
+    story.check(Event::Wake, &[lacks(0)]);
+    story.check(joined(0), &[measure_offer(client(0), 5), lacks(1)]);
+    let judge: ClientId = "judge".parse().unwrap();
+    let comes = Event::Joined { client: judge.clone(), role: Role::Evaluator, holding: None };
+    story.check(comes, &[measure_offer(judge.clone(), 5)]);
+    let t = Ticket::Evaluate { version: Version(1) };
+    story.check(Event::Evaluated { client: client(0), ticket: t }, &[]);
+    // Enough are here: who comes now is not asked any more.
+    story.check(joined(1), &[]);
+    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0), client(1)] };
+    story.check(
+        Event::Evaluated { client: judge, ticket: t },
+        &[Effect::Publish(finished_once()), Effect::Append { sequence: 5, row }],
+    );
+    // What was told is not told again.
+    let (mut story, mut effects) = resumed(settings, &rows, 4);
+    story.machine.tell_again(story.now, &rows, &served, &served, &mut effects);
+    assert_eq!(effects, []);
+    story.check(Event::Wake, &[lacks(0)]);
+    story.check(joined(0), &[lacks(1)]);
+}
+
+/// What goes wrong without it: a run whose last version nobody comes back to measure does not end.
+#[test]
+fn what_nobody_comes_back_to_measure_is_told_at_the_deadline() {
+    let mut settings = settings(1, 1, 1);
+    settings.evaluate = Some(MEASURED);
+    let rows = committed_once();
+    let (mut story, mut effects) = resumed(settings.clone(), &rows, 4);
+    let (none, served) = (BTreeSet::new(), BTreeSet::from([Version(1)]));
+    story.machine.tell_again(story.now, &rows, &none, &served, &mut effects);
+    story.step(Event::Wake);
+    assert_eq!(story.machine.wake_at(), Some(Time::ZERO + Duration::from_secs(9)));
+    story.now = Time::ZERO + Duration::from_secs(9);
+    let end = [Effect::Publish(finished_once()), Effect::Stop { reason: Reason::Rounds }];
+    story.check(Event::Wake, &end);
+    // A version that cannot be fetched any more is told as it is.
+    let (mut story, mut effects) = resumed(settings, &rows, 4);
+    story.machine.tell_again(story.now, &rows, &none, &none, &mut effects);
+    assert_eq!(effects, [Effect::Publish(finished_once())]);
+    story.check(Event::Wake, &[Effect::Stop { reason: Reason::Rounds }]);
+}
+
+/// What goes wrong without it: a stop while a version is measured tells the round without its measures, for good.
+#[test]
+fn a_pause_leaves_what_is_not_measured_to_the_next_process() {
+    let mut story = open(2, 1);
+    let t = ticket(1, 0);
+    story.machine.settings.evaluate = Some(MEASURED);
+    for event in [staged(0, t), staged(1, t), Event::Appended { sequence: 3 }, Event::Appended { sequence: 4 }] {
+        story.step(event);
+    }
+    story.step(Event::Closed { ticket: t });
+    story.step(Event::Committed { version: Version(1), digest: digest(9) });
+    story.check(Event::Appended { sequence: 5 }, &[measure_offer(client(0), 5), measure_offer(client(1), 5)]);
+    let evaluate = Ticket::Evaluate { version: Version(1) };
+    let reason = Reason::Suspended.to_string();
+    let cancel = |index| Effect::Cancel { client: client(index), ticket: evaluate, reason: reason.clone() };
+    story.check(Event::StopAsked, &[cancel(0), cancel(1), Effect::Stop { reason: Reason::Suspended }]);
+}
+
+/// What goes wrong without it: one client that never comes back after a restart stops the run for ever.
+#[test]
+fn after_a_restart_nobody_is_waited_for_longer_than_a_round_may_take() {
+    let rows = committed_once();
+    let mut settings = settings(2, 3, 1);
+    settings.evaluate = Some(Evaluation { clients: false, ..MEASURED });
+    let told = BTreeSet::from([Version(1)]);
+    let (mut story, mut effects) = resumed(settings, &rows, 4);
+    story.machine.tell_again(story.now, &rows, &told, &told, &mut effects);
+    let lacks = |joined| Effect::Publish(Report::Waiting { joined, needed: 3, lacks_evaluator: true });
+    story.check(Event::Wake, &[lacks(0)]);
+    story.check(joined(0), &[lacks(1)]);
+    assert_eq!(story.machine.wake_at(), Some(Time::ZERO + Duration::from_secs(14)));
+    story.now = Time::ZERO + Duration::from_secs(14);
+    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)] };
+    story.check(Event::Wake, &[Effect::Append { sequence: 5, row }]);
+    // A run that never opened a round waits as at its first start: for as long as it takes.
+    let (mut story, _) = resumed(super::settings(2, 3, 1), &rows[..1], 4);
+    story.check(Event::Wake, &[waiting(0, 3)]);
+    assert_eq!(story.machine.wake_at(), None);
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,9 +80,7 @@ impl KeptUpdate {
     /// # Errors
     /// It cannot be read, or ends early.
     pub fn read_at(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.offset + at))?;
-        file.read_exact(out)
+        File::open(&self.path)?.read_exact_at(out, self.offset + at)
     }
 
     /// The update in memory.
