@@ -12,6 +12,7 @@ mod planted;
 pub mod receipt;
 pub mod record;
 pub mod round;
+pub mod screen;
 pub mod select;
 pub mod server;
 mod spread;
