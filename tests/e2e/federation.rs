@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::process::{self, Process, appears, example, say, tributary};
+use super::process::{self, Process, appears, example, free_address, say, tributary};
 
 /// A federation's folder; gone with the test.
 pub(crate) struct Federation {
@@ -48,7 +48,7 @@ impl Federation {
         let mut command = tributary(self.path());
         command.args(["coordinator", "run.toml", "--identity", "hub", "--json-lines"]);
         if !more.contains(&"--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
+            command.args(["--listen", &free_address()]);
         }
         command.args(["--address-file", "address"]).args(more);
         let process = Process::start(&mut command);

@@ -3,12 +3,28 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// No process here needs longer, also on a busy machine.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// An address that nobody has, and that stays free while a coordinator is away: its port lies below those that the system
+/// hands out, and no other test is given it.
+pub(crate) fn free_address() -> String {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Processes of other test runs begin elsewhere.
+    let begin = std::process::id().wrapping_mul(389);
+    (0..COUNT)
+        .map(|_| FIRST + begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT)
+        .map(|port| format!("127.0.0.1:{port}"))
+        .find(|address| std::net::UdpSocket::bind(address).is_ok())
+        .expect("one of many ports is free")
+}
 
 /// The command, to be run in `folder`.
 pub(crate) fn tributary(folder: &Path) -> Command {

@@ -20,6 +20,7 @@ use tributary_coordinator::server::{Limits, Run, Server};
 use tributary_coordinator::store::Memory;
 
 use super::federation::Federation;
+use super::process::free_address;
 use super::transfer::{Still, say};
 
 /// Clients in the short form.
@@ -129,11 +130,6 @@ impl Crowd {
     }
 }
 
-/// A port that nobody has.
-fn free() -> String {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Runtime::new().unwrap()
 }
@@ -143,7 +139,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn clients_of_a_coordinator_that_stops_spread_their_return() {
     let crowd = Crowd::new();
     runtime().block_on(async {
-        let (address, stop, over) = (free(), CancellationToken::new(), CancellationToken::new());
+        let (address, stop, over) = (free_address(), CancellationToken::new(), CancellationToken::new());
         let (mut agents, mut statuses) = crowd.come(&address, &over);
         let meet = async {
             crowd.joined(0, &mut statuses).await;
