@@ -22,7 +22,7 @@ use tributary_kernels::rms_norm::{self, RmsNorm};
 use tributary_kernels::sgd::{self, Momentum, Step};
 use tributary_kernels::window::Window;
 use tributary_kernels::workspace::Workspace;
-use tributary_kernels::{cross_entropy, scale};
+use tributary_kernels::{cross_entropy, divide};
 
 const STEP: Step<f32> = Step { learning_rate: 0.01, weight_decay: 0.0 };
 const LINEAR: Linear = Linear { batch: 32, inputs: 784, outputs: 200 };
@@ -50,6 +50,7 @@ const KERNELS: &[(&str, fn(u32))] = &[
     ("conv2d", conv2d),
     ("conv2d_backward", conv2d_backward),
     ("cross_entropy", cross_entropy),
+    ("divide_bytes", divide_bytes),
     ("embedding_update", embedding_update),
     ("fold", fold),
     ("group_norm", group_norm),
@@ -61,7 +62,6 @@ const KERNELS: &[(&str, fn(u32))] = &[
     ("max_pool2d", max_pool2d),
     ("max_pool2d_maxima", max_pool2d_maxima),
     ("rms_norm", rms_norm),
-    ("scale", scale),
     ("sgd_momentum", sgd_momentum),
 ];
 
@@ -204,10 +204,10 @@ fn rms_norm(times: u32) {
     repeat(times, || rms_norm::forward(shape, Activation::Identity, black_box(&x), &weight, black_box(&mut y)));
 }
 
-fn scale(times: u32) {
+fn divide_bytes(times: u32) {
     let bytes: Vec<u8> = (0..25_088_u32).map(|i| (i % 251) as u8).collect();
     let mut out = numbers(bytes.len());
-    repeat(times, || scale::divide(black_box(&bytes), 255.0, black_box(&mut out)));
+    repeat(times, || divide::bytes(black_box(&bytes), 255.0, black_box(&mut out)));
 }
 
 fn sgd_momentum(times: u32) {
