@@ -50,6 +50,7 @@ const KERNELS: &[(&str, fn(u32))] = &[
     ("conv2d", conv2d),
     ("conv2d_backward", conv2d_backward),
     ("cross_entropy", cross_entropy),
+    ("divide_bytes", divide_bytes),
     ("embedding_update", embedding_update),
     ("fold", fold),
     ("group_norm", group_norm),
@@ -61,7 +62,6 @@ const KERNELS: &[(&str, fn(u32))] = &[
     ("max_pool2d", max_pool2d),
     ("max_pool2d_maxima", max_pool2d_maxima),
     ("rms_norm", rms_norm),
-    ("divide", divide_bytes),
     ("sgd_momentum", sgd_momentum),
 ];
 
