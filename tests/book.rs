@@ -16,6 +16,7 @@ const PAGES: &[&str] = &[
     "SECURITY.md",
     "STYLE.md",
     "docs/performance.md",
+    "docs/reliability.md",
     "docs/run-file.md",
 ];
 
@@ -29,6 +30,7 @@ const FOLDERS: &[&str] = &[
     "coordinator/",
     "docs/",
     "examples/",
+    "fuzz/",
     "kernels/",
     "simulation/",
     "src/",
@@ -97,7 +99,7 @@ fn every_path_and_link_in_the_pages_exists() {
 fn every_test_that_the_pages_name_exists() {
     let sources = sources();
     let mut n = 0;
-    for name in ["ARCHITECTURE.md", "SECURITY.md"] {
+    for name in ["ARCHITECTURE.md", "SECURITY.md", "docs/reliability.md"] {
         // Names of tests are sentences: at least four words.
         for test in quoted(&page(name)).into_iter().filter(|word| is_sentence(word)) {
             let is_there = ["(", "<"].iter().any(|end| sources.contains(&format!("fn {test}{end}")));

@@ -4,10 +4,15 @@
 //! Deliberately not here: training, data, and any tensor library. The coordinator moves bytes and adds integers.
 
 pub mod aggregate;
+#[cfg(test)]
+mod faults;
 pub mod optimize;
+#[cfg(test)]
+mod planted;
 pub mod receipt;
 pub mod record;
 pub mod round;
+pub mod screen;
 pub mod select;
 pub mod server;
 mod spread;

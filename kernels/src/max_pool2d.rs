@@ -4,6 +4,7 @@
 //! addition per output and right where windows overlap.
 
 use crate::real::Real;
+use crate::widest::{self, Pass};
 use crate::window::Window;
 
 /// The layer's shape for one batch.
@@ -71,7 +72,70 @@ pub fn forward<T: Real>(shape: MaxPool2d, x: &[T], y: &mut [T], indices: &mut [u
         if shape.is_halving() {
             halve(plane, row % out_height * 2 * width, width, y, indices);
         } else {
-            pool_row(shape, plane, row % out_height, y, indices);
+            // An index fits: the plane has at most 2^32 elements and every window holds one (`MaxPool2d::output`).
+            pool_row(shape, plane, row % out_height, out_width, |at, (value, index)| {
+                (y[at], indices[at]) = (value, index as u32);
+            });
+        }
+    }
+}
+
+/// Writes the maxima to `y` and nothing else: for a forward pass that no backward pass follows.
+///
+/// # Panics
+/// If the window does not fit or a length differs from the shape.
+pub fn maxima<T: Real>(shape: MaxPool2d, x: &[T], y: &mut [T]) {
+    let [out_height, out_width] = shape.assert_lengths(x.len(), y.len(), y.len());
+    if y.is_empty() {
+        return;
+    }
+    let [height, width] = shape.input;
+    if shape.is_halving() && width <= BLOCK {
+        return widest::run(Halve { shape, x, y });
+    }
+    for (row, y) in y.chunks_exact_mut(out_width).enumerate() {
+        let plane = &x[row / out_height * height * width..][..height * width];
+        pool_row(shape, plane, row % out_height, out_width, |at, (value, _)| y[at] = value);
+    }
+}
+
+/// Values that wait on the stack between the maximum of two lines and that of two neighbours: a quarter of the
+/// first-level cache. Wider planes take the general path.
+const BLOCK: usize = 2048;
+
+/// Halving without indices: the larger of two lines first, then the larger of every two neighbours. Two passes because
+/// each of them vectorises.
+struct Halve<'a, T> {
+    shape: MaxPool2d,
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Real> Pass for Halve<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { shape, x, y } = self;
+        let [height, width] = shape.input;
+        let (half, outputs) = (width / 2, height / 2 * (width / 2));
+        // Pairs do not reach over the end of a line only if its width is even.
+        let lines = if width.is_multiple_of(2) { BLOCK / width } else { 1 };
+        let mut larger = [T::ZERO; BLOCK];
+        for (plane, y) in x.chunks_exact(height * width).zip(y.chunks_exact_mut(outputs)) {
+            let plane = &plane[..height / 2 * 2 * width];
+            for (block, y) in plane.chunks(2 * lines * width).zip(y.chunks_mut(lines * half)) {
+                let larger = &mut larger[..block.len() / 2];
+                for (pair, larger) in block.chunks_exact(2 * width).zip(larger.chunks_exact_mut(width)) {
+                    let (upper, lower) = pair.split_at(width);
+                    for (larger, (&a, &b)) in larger.iter_mut().zip(upper.iter().zip(lower)) {
+                        *larger = if beats(b, a) { b } else { a };
+                    }
+                }
+                for (y, &[a, b]) in y.iter_mut().zip(larger.as_chunks().0) {
+                    *y = if beats(b, a) { b } else { a };
+                }
+            }
         }
     }
 }
@@ -90,10 +154,17 @@ fn halve<T: Real>(plane: &[T], start: usize, width: usize, y: &mut [T], indices:
     }
 }
 
-fn pool_row<T: Real>(shape: MaxPool2d, plane: &[T], row: usize, y: &mut [T], indices: &mut [u32]) {
+/// Calls `each` with every column of a row of results, its maximum and where that is inside the plane.
+fn pool_row<T: Real>(
+    shape: MaxPool2d,
+    plane: &[T],
+    row: usize,
+    columns: usize,
+    mut each: impl FnMut(usize, (T, usize)),
+) {
     let [height, width] = shape.input;
     let [vertical, horizontal] = shape.window;
-    for (column, (y, index)) in y.iter_mut().zip(indices).enumerate() {
+    for column in 0..columns {
         let mut best = (T::NEG_INFINITY, usize::MAX);
         for ky in 0..vertical.kernel {
             let line = (row * vertical.stride + ky * vertical.dilation).wrapping_sub(vertical.padding);
@@ -107,8 +178,7 @@ fn pool_row<T: Real>(shape: MaxPool2d, plane: &[T], row: usize, y: &mut [T], ind
                 }
             }
         }
-        // Fits: the plane has at most 2^32 elements and every window holds one (`MaxPool2d::output`).
-        (*y, *index) = (best.0, best.1 as u32);
+        each(column, best);
     }
 }
 
@@ -186,9 +256,26 @@ mod tests {
         let (y, indices) = run(shape, &x);
         let mut general = (vec![0.0; y.len()], vec![0; y.len()]);
         for (row, (y, i)) in general.0.chunks_exact_mut(3).zip(general.1.chunks_exact_mut(3)).enumerate() {
-            pool_row(shape, &x[row / 2 * 35..][..35], row % 2, y, i);
+            pool_row(shape, &x[row / 2 * 35..][..35], row % 2, 3, |at, (v, index)| (y[at], i[at]) = (v, index as u32));
         }
         assert_eq!((y, indices), general);
+    }
+
+    /// What is measured must be what was trained.
+    #[test]
+    fn maxima_alone_are_the_same_maxima() {
+        let wide = |input| MaxPool2d { input, ..shapes()[1] };
+        let more = [wide([9, 6]), wide([2, BLOCK]), wide([4, BLOCK + 2]), wide([2 * BLOCK, 3]), wide([200, 64])];
+        for shape in shapes().into_iter().chain(more) {
+            let mut x = values(7, shape.planes * shape.input[0] * shape.input[1]);
+            if let Some(last) = x.last_mut() {
+                *last = f64::NAN;
+            }
+            let mut y = vec![0.5; run(shape, &x).0.len()];
+            maxima(shape, &x, &mut y);
+            let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(y), bits(run(shape, &x).0), "{shape:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tributary_common::id::{ClientId, Round};
 use tributary_common::metrics::Metrics;
 use tributary_common::parameters::Parameters;
 use tributary_common::time::Time;
+use tributary_coordinator::screen::Screen;
 
 /// What a piece of work is called; results are asked for by it.
 pub(crate) type Key = u64;
@@ -48,7 +49,8 @@ pub(crate) struct Sealed {
     pub(crate) update: Parameters,
     pub(crate) examples: u64,
     pub(crate) digest: Digest,
-    pub(crate) norm: f64,
+    /// Or why it cannot count.
+    pub(crate) norm: Result<f64, String>,
 }
 
 pub(crate) enum Outcome {
@@ -230,7 +232,10 @@ fn perform(
             let task = Task { round, client: &client, model: &model, examples };
             trainer.train(&task, &mut control).map(|trained| {
                 let update = plan.stages.seal(trained.update);
-                let (digest, norm) = (update.digest(), update.norm());
+                let mut screen = Screen::new(Arc::clone(update.layout()));
+                let taken = screen.take(update.bytes());
+                let (digest, norm) = screen.finish();
+                let norm = taken.map(|()| norm);
                 Outcome::Trained(Box::new(Sealed { update, examples: trained.weight, digest, norm }))
             })
         }

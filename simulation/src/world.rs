@@ -626,9 +626,12 @@ impl<'a> World<'a> {
         let Sealed { update, examples, digest, norm } = *sealed;
         let who = client.clone();
         let after = self.link.transfer(update.bytes().len());
-        let weight = self.run.strategy.aggregator.weight(examples).map_err(|error| error.to_string());
-        let opened = self.run.strategy.stages.open(norm).map_err(|refused| refused.to_string());
-        let event = match weight.and_then(|weight| opened.map(|()| weight)) {
+        let strategy = &self.run.strategy;
+        let weight = norm.and_then(|norm| {
+            strategy.stages.open(norm).map_err(|refused| refused.to_string())?;
+            strategy.aggregator.weight(examples).map_err(|error| error.to_string())
+        });
+        let event = match weight {
             Ok(weight) => {
                 self.recorder.received(update.bytes().len() as u64);
                 self.staged.insert((ticket, client.clone()), update);

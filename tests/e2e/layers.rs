@@ -7,8 +7,8 @@ use super::process::{Said, example, run, tributary};
 /// The central accuracy of the last round.
 fn accuracy(said: Said) -> f64 {
     let events = said.ends_well().events();
-    let rounds = events.iter().filter(|event| event["event"] == "round");
-    rounds.last().unwrap()["central"]["accuracy"].as_f64().unwrap()
+    let mut rounds = events.iter().filter(|event| event["event"] == "round");
+    rounds.next_back().unwrap()["central"]["accuracy"].as_f64().unwrap()
 }
 
 /// The example for networks that would use batch normalisation elsewhere.

@@ -92,28 +92,30 @@ impl Crowd {
         (agents, statuses)
     }
 
-    /// Waits until every client has joined.
-    async fn joined(&self, statuses: &mut mpsc::UnboundedReceiver<(Instant, Status)>) {
-        let mut n_joined = 0;
+    /// Waits until every client has joined, of which `n_joined` did before.
+    async fn joined(&self, mut n_joined: usize, statuses: &mut mpsc::UnboundedReceiver<(Instant, Status)>) {
         while n_joined < self.clients {
             let told = tokio::time::timeout(LONGEST, statuses.recv()).await.expect("every client joins");
             n_joined += usize::from(matches!(told, Some((_, Status::Joined { .. }))));
         }
     }
 
-    /// Waits until every client has lost the coordinator: when, why, and how long it waits before it comes back.
+    /// Waits until every client has lost the coordinator: when, why, and how long it waits before it comes back. The first
+    /// may be back before the last one has noticed; their number comes with it.
     async fn lost(
         &self,
         statuses: &mut mpsc::UnboundedReceiver<(Instant, Status)>,
-    ) -> Vec<(Instant, String, Duration)> {
-        let mut lost = Vec::new();
+    ) -> (Vec<(Instant, String, Duration)>, usize) {
+        let (mut lost, mut n_joined) = (Vec::new(), 0);
         while lost.len() < self.clients {
             let told = tokio::time::timeout(LONGEST, statuses.recv()).await.expect("every client notices");
-            if let Some((at, Status::Retrying { reason, wait })) = told {
-                lost.push((at, reason, wait));
+            match told {
+                Some((at, Status::Retrying { reason, wait })) => lost.push((at, reason, wait)),
+                Some((_, Status::Joined { .. })) => n_joined += 1,
+                _ => {}
             }
         }
-        lost
+        (lost, n_joined)
     }
 
     async fn serve(&self, address: &str, stop: CancellationToken) -> Reason {
@@ -144,10 +146,10 @@ fn clients_of_a_coordinator_that_stops_spread_their_return() {
         let (address, stop, over) = (free(), CancellationToken::new(), CancellationToken::new());
         let (mut agents, mut statuses) = crowd.come(&address, &over);
         let meet = async {
-            crowd.joined(&mut statuses).await;
+            crowd.joined(0, &mut statuses).await;
             stop.cancel();
             let mut waits: Vec<Duration> =
-                crowd.lost(&mut statuses).await.into_iter().map(|(_, _, wait)| wait).collect();
+                crowd.lost(&mut statuses).await.0.into_iter().map(|(_, _, wait)| wait).collect();
             waits.sort_unstable();
             waits
         };
@@ -159,7 +161,7 @@ fn clients_of_a_coordinator_that_stops_spread_their_return() {
         assert!(widest < window / 4 && waits[0] < window / 4, "they come in heaps: {waits:?}");
         let back = CancellationToken::new();
         let again = async {
-            crowd.joined(&mut statuses).await;
+            crowd.joined(0, &mut statuses).await;
             back.cancel();
         };
         let (ended, ()) = tokio::join!(crowd.serve(&address, back.clone()), again);
@@ -179,17 +181,17 @@ fn every_client_notices_that_the_coordinator_was_killed_and_is_back() {
         let mut coordinator = crowd.federation.coordinator(&[]);
         let (address, over) = (coordinator.address.clone(), CancellationToken::new());
         let (mut agents, mut statuses) = crowd.come(&address, &over);
-        crowd.joined(&mut statuses).await;
+        crowd.joined(0, &mut statuses).await;
         coordinator.process.kill();
         coordinator.process = crowd.federation.coordinator(&["--listen", &address]).process;
         let back = Instant::now();
-        let lost = crowd.lost(&mut statuses).await;
+        let (lost, n_joined) = crowd.lost(&mut statuses).await;
         let last = lost.iter().map(|(at, _, _)| at.saturating_duration_since(back)).max().unwrap();
         say(&format!("the last of {} clients noticed {last:?} after the coordinator was back", lost.len()));
         // Told by the new process, long before the silence would have told them.
         let other = lost.iter().find(|(_, reason, _)| !reason.contains("reset"));
         assert_eq!(other, None);
-        crowd.joined(&mut statuses).await;
+        crowd.joined(n_joined, &mut statuses).await;
         over.cancel();
         while let Some(agent) = agents.join_next().await {
             agent.unwrap();

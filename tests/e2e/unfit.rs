@@ -1,7 +1,7 @@
 //! Data that do not fit the run: said by the client, shown by the coordinator, and the run goes on if it can.
 
 use super::federation::Federation;
-use super::process::say;
+use super::process::{example, say};
 
 /// Three clients: two with their part of the digits, one with a table of another shape.
 fn federation(quorum: &str) -> Federation {
@@ -71,4 +71,14 @@ fn check_says_whether_data_fit_without_joining() {
     let part = |part: &str| say(federation.path(), &["client", "--check", "--run", "run.toml", "--part", part]);
     assert!(part("1").ends_well().out.contains("the data fit"));
     part("2").fails(3, &["there is no part `2`"]);
+}
+
+/// A simulation refuses what a coordinator refuses at its door, in the same words.
+#[test]
+fn a_simulated_update_beyond_the_limit_is_refused_like_a_served_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("golden-fedsgd.toml");
+    let far = "train.optimizer={kind=\"sgd\",lr=1e13}";
+    let said = say(folder.path(), &["sim", file.to_str().unwrap(), "--no-out", "--set", far]);
+    said.fails(1, &["without a quorum", "client-002 (tensor `0.bias`: coordinate 0 is -1", "beyond ±4294967296)"]);
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rcgen::PublicKeyData;
 use tributary_common::Digest;
 use tributary_common::id::ClientId;
 use tributary_common::identity::{Identity, Role};
@@ -70,6 +71,21 @@ impl Invitation {
         let broken = || Error::Broken { file: path.to_owned(), why: "it is no invitation".to_owned() };
         Self::parse(&text).map(Some).ok_or_else(broken)
     }
+}
+
+/// The public key that a request wants a certificate for: the only thing that is taken from one.
+///
+/// # Errors
+/// It is longer than [`REQUEST_BYTES_MAX`], no signing request, or not signed by its key.
+pub fn key_of_request(request: &str) -> Result<Vec<u8>, NotGranted> {
+    Ok(readable(request)?.der_bytes().to_vec())
+}
+
+fn readable(request: &str) -> Result<impl PublicKeyData + use<>, NotGranted> {
+    if request.len() > REQUEST_BYTES_MAX {
+        return Err(NotGranted::Unreadable(format!("it is longer than {REQUEST_BYTES_MAX} bytes")));
+    }
+    Authority::key_of_request(request).map_err(|error| NotGranted::Unreadable(error.to_string()))
 }
 
 impl Authority {
@@ -169,11 +185,7 @@ impl Authority {
         validity: Duration,
         now: SystemTime,
     ) -> Result<String, NotGranted> {
-        if request.len() > REQUEST_BYTES_MAX {
-            return Err(NotGranted::Unreadable(format!("it is longer than {REQUEST_BYTES_MAX} bytes")));
-        }
-        let key = Self::key_of_request(request).map_err(|error| NotGranted::Unreadable(error.to_string()))?;
-        Ok(self.sign_locked(identity, validity, now, &key)?)
+        Ok(self.sign_locked(identity, validity, now, &readable(request)?)?)
     }
 
     fn grant(&self, identity: Identity, chain: String) -> Grant {

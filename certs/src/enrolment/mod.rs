@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tributary_common::identity::Identity;
 
+pub use invitation::key_of_request;
 pub use request::Request;
 pub use token::{NotAToken, Secret, Token};
 

@@ -22,7 +22,7 @@ use tributary_common::parameters::{Layout, Parameters};
 use super::models::Models;
 use super::outbox::{Outbox, Restored};
 use super::transfer::Fetched;
-use super::worker::{Order, Outcome, Prepared, Thread};
+use super::worker::{Finished, Order, Outcome, Prepared, Thread};
 use super::{Ended, Failure, Membership, Settings, Status, transfer};
 use crate::machine::{Effect, Event, Machine};
 
@@ -61,7 +61,7 @@ fn is_end(error: &ConnectionError) -> bool {
 
 /// What a piece of work has brought so far.
 enum Holding {
-    Model(Offer),
+    Model,
     Results(Box<Results>),
     Update { header: Box<Put>, update: Parameters },
 }
@@ -416,15 +416,15 @@ impl Session {
                 tell(Status::Progress { ticket, done, total });
                 return live.progress(ticket, done, total).await;
             }
-            Outcome::Trained { ticket, update: Ok(update) } => {
+            Outcome::Trained { ticket, finished: Ok(finished) } => {
                 // Whose work was cancelled as it ended, its update is on disk and nobody's.
-                let Some(Holding::Model(offer)) = self.holding.get(&ticket) else {
+                let Some(Holding::Model) = self.holding.get(&ticket) else {
                     self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
                     return Ok(());
                 };
-                let header = Box::new(update.header(offer));
+                let Finished { header, update } = *finished;
                 let digest = Some(header.digest);
-                self.holding.insert(ticket, Holding::Update { header, update: update.update });
+                self.holding.insert(ticket, Holding::Update { header: Box::new(header), update });
                 Event::Finished { ticket, digest }
             }
             Outcome::Measured { ticket, results: Ok(results) } => {
@@ -434,7 +434,7 @@ impl Session {
                 self.holding.insert(ticket, Holding::Results(results));
                 Event::Finished { ticket, digest: None }
             }
-            Outcome::Trained { ticket, update: Err(reason) } | Outcome::Measured { ticket, results: Err(reason) } => {
+            Outcome::Trained { ticket, finished: Err(reason) } | Outcome::Measured { ticket, results: Err(reason) } => {
                 Event::Failed { ticket, reason }
             }
         };
@@ -499,7 +499,7 @@ impl Session {
         let ticket = offer.ticket;
         let cancel = Arc::new(AtomicBool::new(false));
         self.cancels.insert(ticket, Arc::clone(&cancel));
-        self.holding.insert(ticket, Holding::Model(offer.clone()));
+        self.holding.insert(ticket, Holding::Model);
         let run = self.run.expect("work comes after `Welcome`");
         self.order(match ticket {
             Ticket::Train { round, .. } => Order::Train { run, round, offer: offer.clone(), model, cancel },

@@ -95,8 +95,14 @@ pub(super) enum Outcome {
     },
     Trained {
         ticket: Ticket,
-        update: Result<Box<Update>, String>,
+        finished: Result<Box<Finished>, String>,
     },
+}
+
+/// An update that is ready to be sent. Its digest is computed on the training thread: the other one serves connections.
+pub(super) struct Finished {
+    pub(super) header: Put,
+    pub(super) update: Parameters,
 }
 
 /// The ends of the thread's inbox and outbox. Dropping the inbox ends the thread.
@@ -145,13 +151,13 @@ fn perform(worker: &mut impl Worker, order: Order, kept: Option<&Outbox>, outbox
         }
         Order::Train { run, round, offer, model, cancel } => {
             let mut watch = Outside { ticket: offer.ticket, cancel, outbox };
-            let update = worker.train(round, &model, &mut watch).and_then(|update| {
-                let keep = |kept: &Outbox| kept.keep(run, &offer, &update.header(&offer), &update.update);
-                let safe = kept.map_or(Ok(()), keep);
+            let finished = worker.train(round, &model, &mut watch).and_then(|trained| {
+                let (header, update) = (trained.header(&offer), trained.update);
+                let safe = kept.map_or(Ok(()), |kept| kept.keep(run, &offer, &header, &update));
                 safe.map_err(|error| format!("the finished update could not be kept on disk: {error}"))?;
-                Ok(Box::new(update))
+                Ok(Box::new(Finished { header, update }))
             });
-            Outcome::Trained { ticket: offer.ticket, update }
+            Outcome::Trained { ticket: offer.ticket, finished }
         }
     }
 }

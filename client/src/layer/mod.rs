@@ -131,6 +131,8 @@ pub(crate) struct Forward<'a, T> {
     pub(crate) weights: &'a [T],
     pub(crate) x: &'a [T],
     pub(crate) y: &'a mut [T],
+    /// Whether a backward pass follows, for which a layer may have to keep something.
+    pub(crate) learns: bool,
     pub(crate) workspace: &'a mut Workspace<T>,
 }
 

@@ -11,18 +11,15 @@ use super::batches::Batches;
 use super::direct::Direct;
 use super::tally::Tally;
 use super::{Control, Error, Examples, Execution, Flow, Task, Trained, Trainer};
+use crate::layer::Element;
 use crate::plan::{Batch, Plan};
-
-/// Activations of one batch of evaluation, in bytes: more than the second-level cache holds, because large affine maps gain
-/// more from long batches than they lose (2NN, 10,000 examples: 46 ms by 80, 39 ms by 500).
-const EVALUATION_BYTES: usize = 3 << 20;
 
 /// The most memory for values and gradients between the layers, 16 GiB: a plan must not exhaust a device.
 const BATCH_BYTES_MAX: usize = 1 << 34;
 
-/// The fewest and most examples of a batch of evaluation: below, large affine maps are bound by memory; above, nothing is
-/// gained.
-const EVALUATION_BATCH: std::ops::RangeInclusive<usize> = 32..=512;
+/// Examples of a batch that automatic gradients measure: their layers keep everything in between.
+#[cfg(feature = "candle")]
+const GRAPH_BATCH: usize = 32;
 
 /// Trains as the plan says, on one thread. Keeps its buffers from task to task.
 pub struct Local {
@@ -30,7 +27,16 @@ pub struct Local {
     execution: Box<dyn Execution>,
     /// Bytes of values and gradients that one example takes between the layers; as many as can be said if it overflows.
     example_bytes: usize,
-    evaluation_batch: usize,
+    evaluation: Evaluation,
+}
+
+/// How examples are measured.
+#[derive(Clone, Copy)]
+struct Evaluation {
+    /// The most examples of a batch.
+    batch: usize,
+    /// What such a batch takes between the layers.
+    bytes: usize,
 }
 
 /// Without the buffers: they hold examples, which are private.
@@ -44,11 +50,11 @@ impl Local {
     /// A trainer for `plan` that runs the kernels directly.
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
-        let execution: Box<dyn Execution> = match plan.model.dtype {
-            Dtype::F64 => Box::new(Direct::<f64>::new(&plan)),
-            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Box::new(Direct::<f32>::new(&plan)),
+        let (execution, (batch, bytes)) = match plan.model.dtype {
+            Dtype::F64 => direct::<f64>(&plan),
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => direct::<f32>(&plan),
         };
-        Self::over(plan, execution)
+        Self { example_bytes: example_bytes(&plan), plan, execution, evaluation: Evaluation { batch, bytes } }
     }
 
     /// The same by candle's automatic gradients: slower, for comparison.
@@ -60,19 +66,12 @@ impl Local {
             Dtype::F64 => Box::new(Autograd::<f64>::new(Arc::clone(&plan))),
             Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Box::new(Autograd::<f32>::new(Arc::clone(&plan))),
         };
-        Self::over(plan, execution)
+        let example_bytes = example_bytes(&plan);
+        let evaluation = Evaluation { batch: GRAPH_BATCH, bytes: example_bytes.saturating_mul(GRAPH_BATCH) };
+        Self { plan, execution, example_bytes, evaluation }
     }
 
-    fn over(plan: Arc<Plan>, execution: Box<dyn Execution>) -> Self {
-        let sizes = plan.model.shapes.iter().flat_map(|shape| shape.iter().copied().reduce(usize::saturating_mul));
-        let values = sizes.fold(0, usize::saturating_add);
-        let example_bytes = values.saturating_mul(2 * plan.model.dtype.size()).max(1);
-        let fit = 2 * EVALUATION_BYTES / example_bytes;
-        let evaluation_batch = fit.clamp(*EVALUATION_BATCH.start(), *EVALUATION_BATCH.end());
-        Self { plan, execution, example_bytes, evaluation_batch }
-    }
-
-    fn check(&self, model: &Parameters, examples: &Examples<'_>, batch: usize) -> Result<(), Error> {
+    fn check(&self, model: &Parameters, examples: &Examples<'_>, batch: usize, bytes: usize) -> Result<(), Error> {
         let (input, dataset) = (&self.plan.input, examples.dataset);
         if examples.indices.is_empty() {
             return Err(Error::NoExamples);
@@ -90,8 +89,7 @@ impl Local {
             let problem = "the model looks their values up, which were not checked for it".to_owned();
             return Err(Error::ExamplesDiffer(problem));
         }
-        let batch = batch.min(examples.indices.len());
-        if self.example_bytes.saturating_mul(batch) > BATCH_BYTES_MAX {
+        if bytes > BATCH_BYTES_MAX {
             return Err(Error::TooLarge { batch, bytes_max: BATCH_BYTES_MAX });
         }
         Ok(())
@@ -101,10 +99,10 @@ impl Local {
 impl Trainer for Local {
     fn train(&mut self, task: &Task<'_>, control: &mut dyn Control) -> Result<Trained, Error> {
         let batch = match self.plan.train.batch {
-            Batch::All => usize::MAX,
-            Batch::Size(size) => size,
+            Batch::All => task.examples.indices.len(),
+            Batch::Size(size) => size.min(task.examples.indices.len()),
         };
-        self.check(task.model, &task.examples, batch)?;
+        self.check(task.model, &task.examples, batch, self.example_bytes.saturating_mul(batch))?;
         let stream = |purpose| rng::stream(self.plan.seed, task.round, Some(task.client), purpose);
         let Examples { dataset, indices } = task.examples;
         let mut batches = Batches::new(&self.plan.train, indices, stream(Purpose::Batches));
@@ -135,10 +133,13 @@ impl Trainer for Local {
         examples: &Examples<'_>,
         control: &mut dyn Control,
     ) -> Result<Metrics, Error> {
-        self.check(model, examples, self.evaluation_batch)?;
+        let Evaluation { batch, bytes } = self.evaluation;
+        self.check(model, examples, batch, bytes)?;
         let mut tally = Tally::new(&self.plan.input)?;
         self.execution.begin(model)?;
-        let batches = examples.indices.chunks(self.evaluation_batch);
+        // Batches of nearly equal length: a short last one costs nearly as much as a long one.
+        let count = examples.indices.len();
+        let batches = examples.indices.chunks(count.div_ceil(count.div_ceil(batch)));
         let total = batches.len() as u64;
         for (done, batch) in (0..total).zip(batches) {
             proceed(control, done, total)?;
@@ -147,6 +148,19 @@ impl Trainer for Local {
         proceed(control, total, total)?;
         Ok(tally.into_metrics())
     }
+}
+
+fn direct<T: Element>(plan: &Plan) -> (Box<dyn Execution>, (usize, usize)) {
+    let direct = Direct::<T>::new(plan);
+    let prediction = direct.prediction();
+    (Box::new(direct), prediction)
+}
+
+/// Bytes of values and gradients that one example takes between the layers in training.
+fn example_bytes(plan: &Plan) -> usize {
+    let sizes = plan.model.shapes.iter().flat_map(|shape| shape.iter().copied().reduce(usize::saturating_mul));
+    let values = sizes.fold(0, usize::saturating_add);
+    values.saturating_mul(2 * plan.model.dtype.size()).max(1)
 }
 
 fn proceed(control: &mut dyn Control, done: u64, total: u64) -> Result<(), Error> {

@@ -255,6 +255,33 @@ fn evaluation_does_not_depend_on_batches_and_drops_nothing() {
     assert_eq!(whole.confusion(), parts.confusion());
 }
 
+/// Layers before the first affine map see a few examples at a time, and each must find its own.
+#[test]
+fn a_prediction_in_portions_is_that_of_every_example_alone() {
+    // 32 planes of 126 by 126 doubles are 4 MB: a portion is one example.
+    let text = "run = { seed = 4 }\ninput = { shape = [1, 128, 128], classes = 3 }\nmodel = { dtype = 'f64', layers = [\
+        { kind = 'conv2d', out = 32, kernel = 3 }, 'relu', { kind = 'max_pool2d', size = 9 }, 'dropout', 'relu',\
+        { kind = 'avg_pool2d', size = 7 }, 'flatten', 'relu', { kind = 'linear', out = 4 }, 'relu',\
+        { kind = 'linear', out = 3 }] }\n\
+        train = { loss = 'cross_entropy', optimizer = { kind = 'sgd', lr = 1 }, steps = 1, batch = 2 }";
+    let mut stream = rng::stream(Seed(9), Round(0), None, Purpose::Faults);
+    #[expect(clippy::cast_possible_truncation, reason = "any values serve")]
+    let features = (0..5 * 128 * 128).map(|at| (stream.normal() * f64::from(at / (128 * 128) + 1)) as f32).collect();
+    let problem = Problem::new(text, features, Labels::Classes(vec![0, 1, 2, 0, 1]));
+    let mut trainer = Local::new(Arc::clone(&problem.plan));
+    let mut measure = |indices: &[u32]| {
+        let examples = Examples { dataset: &problem.dataset, indices };
+        trainer.evaluate(&problem.model, &examples, &mut Unwatched).unwrap()
+    };
+    let losses: Vec<f64> = (0..5).map(|index| measure(&[index]).loss()).collect();
+    assert!(losses.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-3), "{losses:?}");
+    let mean = losses.iter().sum::<f64>() / 5.0;
+    assert_near([measure(&problem.indices).loss()], &[mean], 1e-11);
+    // Training takes the batch as a whole, in the same buffers.
+    let trained = trainer.train(&problem.task(), &mut Unwatched).unwrap();
+    assert_eq!(trained.update, problem.train().update);
+}
+
 struct StopAt {
     at: u64,
     calls: Vec<(u64, u64)>,

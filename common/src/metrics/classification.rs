@@ -1,6 +1,7 @@
 //! Counts of right and wrong classes, and the loss.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ClassScore, EXAMPLES_MAX, Error, Scores, Total};
 
@@ -148,8 +149,43 @@ fn counts_of(classes: u32) -> Result<usize, Error> {
 #[derive(Deserialize)]
 struct Unchecked {
     classes: u32,
+    #[serde(deserialize_with = "bounded")]
     counts: Vec<u64>,
     loss: Total,
+}
+
+/// The most counts of any number of classes.
+const COUNTS_MAX: usize = 3 * CLASSES_MAX as usize;
+
+/// A list of at most [`COUNTS_MAX`] counts. By itself serde makes room for what a list claims, up to 1 MiB, however little
+/// of it has come.
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    struct Counts;
+
+    impl<'de> Visitor<'de> for Counts {
+        type Value = Vec<u64>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "at most {COUNTS_MAX} counts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u64>, A::Error> {
+            let claimed = seq.size_hint().unwrap_or(0);
+            if claimed > COUNTS_MAX {
+                return Err(A::Error::invalid_length(claimed, &self));
+            }
+            let mut counts = Vec::with_capacity(claimed);
+            while let Some(count) = seq.next_element()? {
+                if counts.len() == COUNTS_MAX {
+                    return Err(A::Error::invalid_length(COUNTS_MAX + 1, &self));
+                }
+                counts.push(count);
+            }
+            Ok(counts)
+        }
+    }
+
+    deserializer.deserialize_seq(Counts)
 }
 
 impl TryFrom<Unchecked> for Classification {
@@ -179,7 +215,20 @@ impl TryFrom<Unchecked> for Classification {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::codec;
     use proptest::prelude::*;
+
+    /// What goes wrong without it: seventeen bytes make a mebibyte of room.
+    #[test]
+    fn a_list_of_counts_is_refused_by_its_length_alone() {
+        let encoded = |counts: u64| codec::encode(&(3_u32, vec![0_u64; usize::try_from(counts).unwrap()])).unwrap();
+        let most = COUNTS_MAX as u64;
+        let error = |bytes: &[u8]| codec::decode::<Classification>(bytes).unwrap_err().to_string();
+        // As many as there may be, and no loss behind them; then one more.
+        assert!(!error(&encoded(most)).contains("invalid length"), "{}", error(&encoded(most)));
+        let longer = error(&encoded(most + 1));
+        assert!(longer.contains("6145") && longer.contains("at most 6144 counts"), "{longer}");
+    }
 
     fn of(classes: u32, pairs: &[(u32, u32)], loss: f64) -> Classification {
         let mut counts = Classification::new(classes).unwrap();

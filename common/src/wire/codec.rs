@@ -4,7 +4,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The largest encoded message body, in bytes; also the most that decoding may allocate at once.
+/// The largest encoded message body, in bytes. Texts are bounded by it too; a list in a message bounds itself, because serde
+/// would make room for as many elements as it claims, up to 1 MiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// A message that could not be encoded or decoded.

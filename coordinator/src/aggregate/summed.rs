@@ -7,6 +7,8 @@ use tributary_common::parameters::Dtype;
 use tributary_common::sum::{Part, Sum, Weight};
 
 use super::{Aggregate, Coordinates, Error, Kept};
+#[cfg(test)]
+use crate::planted::Bug;
 use crate::spread::{self, Threads};
 
 /// Updates wait for each other up to so many bytes, so that a part of the sum is read from memory once for all of them.
@@ -94,6 +96,10 @@ pub(super) struct Mean<'a, U> {
 impl<U: Kept> Aggregate for Mean<'_, U> {
     fn open(&self, span: usize) -> Result<Box<dyn Coordinates + '_>, Error> {
         let mut part = self.spans[span].lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(test)]
+        if Bug::FloatSum.is_planted() {
+            return Ok(Box::new(Floats::sum(part.range(), self.dtype, self.waiting)?));
+        }
         fold(&mut part, self.dtype, self.waiting)?;
         Ok(Box::new(Opened { part, weight: self.weight }))
     }
@@ -107,6 +113,41 @@ struct Opened<'a, 'b> {
 impl Coordinates for Opened<'_, '_> {
     fn read(&mut self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error> {
         Ok(self.part.mean_into_f64(range, out, self.weight)?)
+    }
+}
+
+/// The bug that adds in floating point, in the order in which updates came.
+#[cfg(test)]
+struct Floats {
+    begin: usize,
+    sums: Vec<f64>,
+    weight: f64,
+}
+
+#[cfg(test)]
+impl Floats {
+    fn sum<U: Kept>(range: Range<usize>, dtype: Dtype, updates: &[(U, Weight)]) -> Result<Self, Error> {
+        let mut sum = Self { begin: range.start, sums: vec![0.0; range.len()], weight: 0.0 };
+        let (size, mut scratch) = (dtype.size(), Vec::new());
+        for (update, weight) in updates {
+            #[expect(clippy::cast_precision_loss, reason = "it is a bug")]
+            let weight = weight.get() as f64;
+            sum.weight += weight;
+            let bytes = update.read(range.start * size..range.end * size, &mut scratch)?;
+            for (sum, value) in sum.sums.iter_mut().zip(bytes.chunks_exact(size)) {
+                *sum += dtype.read(value) * weight;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+#[cfg(test)]
+impl Coordinates for Floats {
+    fn read(&mut self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error> {
+        let sums = &self.sums[range.start - self.begin..range.end - self.begin];
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum / self.weight);
+        Ok(())
     }
 }
 

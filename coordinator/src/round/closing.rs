@@ -11,6 +11,8 @@ use super::settings::{ATTEMPTS_MAX, RETRY_AFTER};
 use super::settled::Settled;
 use super::slot::{Loss, Slot};
 use super::{Effect, Machine, Reason, Report, Row};
+#[cfg(test)]
+use crate::planted::Bug;
 
 impl Machine {
     /// Time has come: whoever has not answered is given up.
@@ -47,11 +49,16 @@ impl Machine {
         });
         let (ticket, opened) = (round.ticket, round.opened);
         effects.push(Effect::Publish(Report::Closed { ticket, opened, fates: fates.collect() }));
-        if round.n_folded >= round.quorum {
+        let is_enough = round.n_folded >= round.quorum;
+        #[cfg(test)]
+        let is_enough = is_enough || (Bug::CommitBelowQuorum.is_planted() && round.n_folded > 0);
+        if is_enough {
             self.append(Row::RoundClosing { ticket }, After::Close, effects);
         } else {
-            let missing = round.missing();
-            self.append(Row::RoundAborted { ticket, missing }, After::Abort, effects);
+            let row = Row::RoundAborted { ticket, missing: round.missing() };
+            #[cfg(test)]
+            let row = if Bug::AbortUnwritten.is_planted() { Row::RoundClosing { ticket } } else { row };
+            self.append(row, After::Abort, effects);
         }
         self.phase = Phase::Closing(round);
     }
@@ -62,6 +69,8 @@ impl Machine {
         };
         let missing = round.missing();
         effects.push(Effect::Drop { ticket: round.ticket });
+        #[cfg(test)]
+        effects.pop_if(|_| Bug::AbortedSumKept.is_planted());
         effects.push(Effect::Publish(Report::Aborted { ticket: round.ticket, missing: missing.clone() }));
         self.attempt = self.attempt.next();
         self.n_failed += 1;
@@ -99,13 +108,13 @@ impl Machine {
             && is_free
         {
             round.is_asked = true;
-            let version = self.version.next();
+            let version = next_version(self.version);
             effects.push(Effect::Commit { ticket: round.ticket, version, weight: round.weight });
         }
     }
 
     pub(super) fn committed(&mut self, version: Version, digest: Digest, effects: &mut Vec<Effect>) {
-        let next = self.version.next();
+        let next = next_version(self.version);
         let Phase::Committing(round) = &mut self.phase else { return };
         if !round.is_asked || version != next || round.built.is_some() {
             return;
@@ -120,11 +129,20 @@ impl Machine {
         let Phase::Committing(round) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             unreachable!("only a committing round appends `ModelCommitted`")
         };
-        self.version = self.version.next();
+        self.version = next_version(self.version);
         self.settled = Some(Settled::of_round(&round));
         self.measure(now, &round, effects);
         self.round = self.round.next();
         self.attempt = self.first_attempt(self.round);
         self.n_failed = 0;
     }
+}
+
+/// The version that a commit makes.
+fn next_version(version: Version) -> Version {
+    #[cfg(test)]
+    if Bug::VersionSkipped.is_planted() {
+        return Version(version.0 + 2);
+    }
+    version.next()
 }

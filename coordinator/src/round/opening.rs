@@ -6,6 +6,8 @@ use tributary_common::time::Time;
 use super::machine::After;
 use super::phase::{Collecting, Phase};
 use super::{Effect, Machine, Reason, Report, Row, Slot};
+#[cfg(test)]
+use crate::planted::Bug;
 
 /// What a round waits for, so that it is told once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,11 @@ impl Machine {
         let ticket = Ticket::Train { round: self.round, attempt: self.attempt };
         self.phase = Phase::Collecting(Collecting::new(ticket, &cohort, size, quorum, now));
         self.append(Row::RoundOpened { ticket, cohort }, After::Open, effects);
+        #[cfg(test)]
+        if Bug::OfferBeforeFsync.is_planted() {
+            self.waiting.back_mut().expect("a row was just given out").1 = After::Nothing;
+            self.offer_all(now, effects);
+        }
     }
 
     /// How many clients must be here for a round to open.

@@ -11,6 +11,8 @@ use super::phase::{Collecting, Phase};
 use super::settings::{WEIGHT_MAX, WEIGHT_SUM_MAX};
 use super::slot::{Loss, Slot};
 use super::{Effect, Machine, Row, Standing};
+#[cfg(test)]
+use crate::planted::Bug;
 
 impl Machine {
     /// A client is here, for the first time or again: it is told everything that it may have missed.
@@ -123,6 +125,12 @@ impl Machine {
         digest: Digest,
         effects: &mut Vec<Effect>,
     ) {
+        #[cfg(test)]
+        let ticket = self.without_attempt(ticket);
+        #[cfg(test)]
+        if Bug::ReceiptForAnyDigest.is_planted() && matches!(self.standing(&client, ticket), Standing::Counted(_)) {
+            return effects.push(Effect::Receipt { client, ticket, digest });
+        }
         let reason = match self.standing(&client, ticket) {
             Standing::Counted(held) if held == digest => {
                 return effects.push(Effect::Receipt { client, ticket, digest });
@@ -143,6 +151,10 @@ impl Machine {
                 }
                 round.set(index, Slot::Staged { weight, digest }, now);
                 let row = Row::UpdateAccepted { ticket, client: client.clone(), weight, digest };
+                #[cfg(test)]
+                if Bug::ReceiptBeforeFsync.is_planted() {
+                    effects.push(Effect::Receipt { client: client.clone(), ticket, digest });
+                }
                 return self.append(row, After::Accept(client), effects);
             }
         };
@@ -166,6 +178,10 @@ impl Machine {
     fn open_round(&mut self, client: &ClientId, ticket: Ticket) -> Option<(&mut Collecting, usize)> {
         match &mut self.phase {
             Phase::Collecting(round) if round.is_open && round.ticket == ticket => {
+                #[cfg(test)]
+                if Bug::DuplicateCounted.is_planted() {
+                    round.reopen(client);
+                }
                 let index = round.open_index(client)?;
                 Some((round, index))
             }

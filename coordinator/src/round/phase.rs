@@ -112,6 +112,16 @@ impl Collecting {
         self.index(client).filter(|&index| self.places[index].slot.is_open())
     }
 
+    /// Lets a slot that ended begin again: the bug that counts an update twice.
+    #[cfg(test)]
+    pub(super) fn reopen(&mut self, client: &ClientId) {
+        let Some(index) = self.index(client) else { return };
+        let slot = &mut self.places[index].slot;
+        self.n_terminal -= usize::from(slot.is_terminal());
+        self.n_open += usize::from(!slot.is_open());
+        *slot = Slot::Training;
+    }
+
     /// Moves a slot on: the only way to change one, because it keeps the counts.
     pub(super) fn set(&mut self, index: usize, slot: Slot, now: Time) {
         let place = &mut self.places[index];

@@ -10,6 +10,8 @@ use super::phase::{Collecting, Phase};
 use super::settled::Settled;
 use super::slot::{Loss, Slot};
 use super::{Effect, Machine, Recorded, Roster, Row, Settings};
+#[cfg(test)]
+use crate::planted::Bug;
 
 impl Machine {
     /// A machine that goes on behind `rows`, whose numbers count from 0. It is then given `Wake` once.
@@ -41,6 +43,10 @@ impl Machine {
 
     /// Takes one row behind the last commit.
     fn replay(&mut self, recorded: &Recorded) {
+        #[cfg(test)]
+        if Bug::AcceptedForgotten.is_planted() && matches!(recorded.row, Row::UpdateAccepted { .. }) {
+            return;
+        }
         match (&recorded.row, &mut self.phase) {
             (Row::RoundOpened { ticket, cohort }, _) => {
                 let quorum = self.settings.quorum.of(cohort.len());
@@ -93,6 +99,10 @@ impl Machine {
         match &mut self.phase {
             Phase::Closing(_) => self.begin_closing(effects),
             Phase::Collecting(round) => {
+                #[cfg(test)]
+                if Bug::DeadlineRestarted.is_planted() {
+                    round.deadline = now + self.settings.deadline;
+                }
                 let (version, left) = (self.version, round.deadline.since(now));
                 for index in 0..round.places.len() {
                     let client = &round.places[index].client;

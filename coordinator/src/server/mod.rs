@@ -1,7 +1,6 @@
 //! The coordinator's shell: an endpoint that accepts members, one session a connection, one driver that owns the machine,
 //! one thread that folds.
 
-mod check;
 mod door;
 mod driver;
 mod fold;

@@ -10,8 +10,8 @@ use tributary_common::Digest;
 use tributary_common::net::GRAIN_BYTES;
 use tributary_common::parameters::Layout;
 
-use super::check::Check;
 use super::spool::{Spool, Spools};
+use crate::screen::Screen;
 
 /// What is read of a file of an earlier process at once, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -27,13 +27,13 @@ pub(super) struct Upload {
 enum State {
     Coming {
         spool: Spool,
-        check: Box<Check>,
+        screen: Box<Screen>,
         held: u64,
         /// Bytes that an earlier transfer brought.
         resumed: u64,
     },
     /// Nobody sends; the file is closed. What was found out about it is not known in a new process.
-    Left { path: TempPath, known: Option<(Box<Check>, u64)> },
+    Left { path: TempPath, known: Option<(Box<Screen>, u64)> },
     /// Nothing is here.
     Nothing,
     /// It was handed on.
@@ -69,16 +69,16 @@ impl Upload {
     pub(super) fn begin(&mut self, spools: &Spools, bytes: u64, file: Option<PathBuf>) -> io::Result<u64> {
         self.park();
         let taken_up = match std::mem::replace(&mut self.state, State::Nothing) {
-            State::Coming { spool, check, held, .. } => Some((spool, check, held)),
+            State::Coming { spool, screen, held, .. } => Some((spool, screen, held)),
             // A file that cannot be read again is no loss beyond its bytes.
             State::Left { path, known } => self.reopen(path, known, bytes).unwrap_or_default(),
             State::Nothing | State::Over => None,
         };
-        let (spool, check, held) = match taken_up {
+        let (spool, screen, held) = match taken_up {
             Some(taken_up) => taken_up,
-            None => (spools.open(bytes, file)?, Box::new(Check::new(Arc::clone(&self.layout))), 0),
+            None => (spools.open(bytes, file)?, Box::new(Screen::new(Arc::clone(&self.layout))), 0),
         };
-        self.state = State::Coming { spool, check, held, resumed: held };
+        self.state = State::Coming { spool, screen, held, resumed: held };
         Ok(held)
     }
 
@@ -86,31 +86,31 @@ impl Upload {
     fn reopen(
         &self,
         path: TempPath,
-        known: Option<(Box<Check>, u64)>,
+        known: Option<(Box<Screen>, u64)>,
         bytes: u64,
-    ) -> io::Result<Option<(Spool, Box<Check>, u64)>> {
+    ) -> io::Result<Option<(Spool, Box<Screen>, u64)>> {
         let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
-        if let Some((check, held)) = known {
+        if let Some((screen, held)) = known {
             // What was written and not counted, because the transfer ended between the two, comes again.
             file.set_len(held)?;
-            return Ok(Some((Spool::of_file(file, path), check, held)));
+            return Ok(Some((Spool::of_file(file, path), screen, held)));
         }
         let held = file.metadata()?.len() / GRAIN_BYTES as u64 * GRAIN_BYTES as u64;
         if held > bytes {
             return Ok(None);
         }
         file.set_len(held)?;
-        let mut check = Box::new(Check::new(Arc::clone(&self.layout)));
+        let mut screen = Box::new(Screen::new(Arc::clone(&self.layout)));
         let (mut left, mut block) = (usize::try_from(held).map_err(io::Error::other)?, vec![0; BLOCK_BYTES]);
         while left > 0 {
             let count = left.min(BLOCK_BYTES);
             file.read_exact(&mut block[..count])?;
-            if check.take(&block[..count]).is_err() {
+            if screen.take(&block[..count]).is_err() {
                 return Ok(None);
             }
             left -= count;
         }
-        Ok(Some((Spool::of_file(file, path), check, held)))
+        Ok(Some((Spool::of_file(file, path), screen, held)))
     }
 
     /// Takes the next block.
@@ -118,11 +118,11 @@ impl Upload {
     /// # Errors
     /// The disk failed, or the update cannot count: then [`Upload::refusal`] says why.
     pub(super) fn take(&mut self, block: &[u8]) -> io::Result<()> {
-        let State::Coming { spool, check, held, .. } = &mut self.state else {
+        let State::Coming { spool, screen, held, .. } = &mut self.state else {
             unreachable!("only what was begun takes blocks")
         };
         spool.write(block)?;
-        check.take(block).map_err(io::Error::other)?;
+        screen.take(block).map_err(io::Error::other)?;
         *held += block.len() as u64;
         Ok(())
     }
@@ -130,32 +130,33 @@ impl Upload {
     /// Why the update cannot count, if that is known before its end.
     pub(super) fn refusal(&mut self) -> Option<String> {
         match &mut self.state {
-            State::Coming { check, .. } => check.refusal(),
+            State::Coming { screen, .. } => screen.refusal(),
             State::Left { .. } | State::Nothing | State::Over => None,
         }
     }
 
     /// Hands on the update, with its norm. Whatever is found, nothing stays here.
     pub(super) fn finish(&mut self, announced: Digest) -> Result<(Spool, f64), Flaw> {
-        let State::Coming { spool, check, resumed, .. } = std::mem::replace(&mut self.state, State::Nothing) else {
+        let State::Coming { spool, screen, resumed, .. } = std::mem::replace(&mut self.state, State::Nothing) else {
             unreachable!("only what was begun ends")
         };
-        match check.finish(announced) {
-            Ok(norm) => {
-                self.state = State::Over;
-                Ok((spool, norm))
-            }
-            Err(_) if resumed > 0 => Err(Flaw::Patched),
-            Err(got) => Err(Flaw::Digest(got)),
+        let (digest, norm) = screen.finish();
+        if digest == announced {
+            self.state = State::Over;
+            Ok((spool, norm))
+        } else if resumed > 0 {
+            Err(Flaw::Patched)
+        } else {
+            Err(Flaw::Digest(digest))
         }
     }
 
     /// Closes the file, if there is one: who is away costs no descriptor.
     pub(super) fn park(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Nothing) {
-            State::Coming { spool, check, held, resumed } => match spool.into_path() {
-                Ok(path) => State::Left { path, known: Some((check, held)) },
-                Err(spool) => State::Coming { spool, check, held, resumed },
+            State::Coming { spool, screen, held, resumed } => match spool.into_path() {
+                Ok(path) => State::Left { path, known: Some((screen, held)) },
+                Err(spool) => State::Coming { spool, screen, held, resumed },
             },
             other => other,
         };

@@ -47,6 +47,11 @@ impl<T: Element> Direct<T> {
         }
     }
 
+    /// Examples of a batch that is predicted best, and the bytes that it takes between the layers.
+    pub(super) fn prediction(&self) -> (usize, usize) {
+        self.network.prediction()
+    }
+
     /// Runs the network forward and returns the sum of the losses; with `dropout` as in training, ready to go backward.
     fn forward(&mut self, dataset: &Dataset, indices: &[u32], dropout: Option<&mut Stream>) -> f64 {
         let rule = if dropout.is_some() { Rule::Train } else { Rule::Predict };

@@ -1,4 +1,10 @@
 //! Layers one after the other, over one buffer of values and one of gradients between each two.
+//!
+//! A step takes the whole batch through layer by layer. A prediction takes it in portions up to the first affine map, so
+//! that what lies between convolutions and poolings stays in the cache, and in one piece from there on, because products of
+//! matrices gain from every row.
+
+use std::ops::Range;
 
 use tributary_common::model::{Layer, Model};
 use tributary_common::rng::Stream;
@@ -6,6 +12,15 @@ use tributary_kernels::relu::Activation;
 use tributary_kernels::workspace::Workspace;
 
 use crate::layer::{Backward, Element, Forward, Learn, Operator, Place};
+
+/// Bytes between the layers before the first affine map that a portion of a prediction takes: convolutions arrange their
+/// weights once a portion, so that a longer one gains more than it loses to the second-level cache.
+const PORTION_BYTES: usize = 3 << 20;
+
+/// Bytes of a batch of prediction outside of its portions, and the fewest and most examples: below, large affine maps are
+/// bound by memory; above, nothing is gained.
+const PREDICTION_BYTES: usize = 16 << 20;
+const PREDICTION_BATCH: std::ops::RangeInclusive<usize> = 32..=512;
 
 /// What a forward pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +52,11 @@ pub(super) struct Network<T> {
     buffers: Vec<Buffer<T>>,
     /// The first layer with parameters: nothing before it needs a gradient.
     first_learner: usize,
+    /// The layers before the first affine map, and the buffer that they leave their result in.
+    head: usize,
+    joint: usize,
+    /// Examples that a prediction takes through these layers at a time.
+    portion: usize,
     /// Examples in the buffers now.
     batch: usize,
     workspace: Workspace<T>,
@@ -52,6 +72,9 @@ impl<T: Element> Network<T> {
             layers: Vec::new(),
             buffers: vec![buffer(0)],
             first_learner: usize::MAX,
+            head: usize::MAX,
+            joint: 0,
+            portion: 1,
             batch: 0,
             workspace: Workspace::new(),
         };
@@ -63,6 +86,9 @@ impl<T: Element> Network<T> {
             let fuses = learns && model.layers.get(index + 1) == Some(&Layer::Relu);
             let activation = if fuses { Activation::Relu } else { Activation::Identity };
             let reads = network.buffers.len() - 1;
+            if matches!(layer, Layer::Linear(_)) && network.head == usize::MAX {
+                (network.head, network.joint) = (network.layers.len(), reads);
+            }
             let operator = Place { model, index, activation }.build();
             match operator {
                 Operator::Across(_) => network.buffers.push(buffer(index + 1)),
@@ -74,7 +100,26 @@ impl<T: Element> Network<T> {
             network.layers.push(Placed { operator, reads });
             index += 1 + usize::from(fuses);
         }
+        if network.head == usize::MAX {
+            (network.head, network.joint) = (network.layers.len(), network.buffers.len() - 1);
+        }
+        network.portion = (PORTION_BYTES / network.inner_bytes().max(1)).max(1);
         network
+    }
+
+    /// Bytes that one example takes in a portion of a prediction.
+    fn inner_bytes(&self) -> usize {
+        let inner = self.buffers.get(1..self.joint).unwrap_or_default();
+        inner.iter().fold(0, |all: usize, buffer| all.saturating_add(buffer.size)).saturating_mul(size_of::<T>())
+    }
+
+    /// Examples of a batch that is predicted best, and the bytes that it takes.
+    pub(super) fn prediction(&self) -> (usize, usize) {
+        let outer = self.buffers.iter().enumerate().filter(|(index, _)| !(1..self.joint).contains(index));
+        let bytes = outer.fold(0, |all: usize, (_, buffer)| all.saturating_add(buffer.size)) * size_of::<T>();
+        let batch = (PREDICTION_BYTES / bytes.max(1)).clamp(*PREDICTION_BATCH.start(), *PREDICTION_BATCH.end());
+        let inner = self.portion.min(batch).saturating_mul(self.inner_bytes());
+        (batch, batch.saturating_mul(bytes).saturating_add(inner))
     }
 
     /// Makes room for a batch and returns where its examples go.
@@ -82,7 +127,8 @@ impl<T: Element> Network<T> {
         self.batch = batch;
         let first = self.layers.get(self.first_learner).map_or(usize::MAX, |layer| layer.reads);
         for (index, buffer) in self.buffers.iter_mut().enumerate() {
-            let len = batch * buffer.size;
+            let is_inner = rule == Rule::Predict && (1..self.joint).contains(&index);
+            let len = if is_inner { batch.min(self.portion) } else { batch } * buffer.size;
             if buffer.values.len() < len {
                 buffer.values.resize(len, T::ZERO);
             }
@@ -104,22 +150,41 @@ impl<T: Element> Network<T> {
         (&values[..len], has_gradient.then(|| &mut gradient[..len]))
     }
 
-    /// From the input to the output.
-    pub(super) fn forward(&mut self, weights: &[T], mut dropout: Option<&mut Stream>) {
-        let Self { layers, buffers, batch, workspace, .. } = self;
-        let batch = *batch;
-        for Placed { operator, reads } in layers {
+    /// From the input to the output; with `dropout` as in training, ready to go backward.
+    pub(super) fn forward(&mut self, weights: &[T], dropout: Option<&mut Stream>) {
+        let (batch, portion, head) = (self.batch, self.portion, self.head);
+        if dropout.is_some() {
+            return self.pass(0..self.layers.len(), 0..batch, weights, dropout);
+        }
+        for start in (0..batch).step_by(portion) {
+            self.pass(0..head, start..batch.min(start + portion), weights, None);
+        }
+        self.pass(head..self.layers.len(), 0..batch, weights, None);
+    }
+
+    /// Takes these examples of the batch through these layers. Between the input and the joint only the examples of one
+    /// portion are kept.
+    fn pass(&mut self, layers: Range<usize>, examples: Range<usize>, weights: &[T], mut dropout: Option<&mut Stream>) {
+        let Self { layers: all, buffers, joint, workspace, .. } = self;
+        let (batch, learns) = (examples.len(), dropout.is_some());
+        let of = |buffer: usize, size: usize| {
+            let is_inner = !learns && (1..*joint).contains(&buffer);
+            let start = if is_inner { 0 } else { examples.start };
+            start * size..(start + batch) * size
+        };
+        for Placed { operator, reads } in &mut all[layers] {
             match operator {
                 Operator::Across(layer) => {
                     let (before, after) = buffers.split_at_mut(*reads + 1);
                     let (x, y) = (&before[*reads], &mut after[0]);
-                    let (x, y) = (&x.values[..batch * x.size], &mut y.values[..batch * y.size]);
-                    layer.forward(Forward { batch, weights, x, y, workspace });
+                    let x = &x.values[of(*reads, x.size)];
+                    let y = &mut y.values[of(*reads + 1, y.size)];
+                    layer.forward(Forward { batch, weights, x, y, learns, workspace });
                 }
                 Operator::Nothing => {}
                 Operator::Within(layer) => {
                     let buffer = &mut buffers[*reads];
-                    layer.forward(&mut buffer.values[..batch * buffer.size], dropout.as_deref_mut());
+                    layer.forward(&mut buffer.values[of(*reads, buffer.size)], dropout.as_deref_mut());
                 }
             }
         }
@@ -127,7 +192,7 @@ impl<T: Element> Network<T> {
 
     /// From the gradient of the output back to the first layer that learns.
     pub(super) fn backward(&mut self, learn: Learn<'_, T>) {
-        let Self { layers, buffers, first_learner, batch, workspace } = self;
+        let Self { layers, buffers, first_learner, batch, workspace, .. } = self;
         let batch = *batch;
         for (index, Placed { operator, reads }) in layers.iter_mut().enumerate().skip(*first_learner).rev() {
             match operator {

@@ -65,7 +65,8 @@ impl Story {
     fn step(&mut self, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.machine.step(self.now, event, &mut effects);
-        self.machine.assert_invariants(self.now);
+        self.machine.assert_invariants();
+        self.machine.assert_woken(self.now);
         effects
     }
 

@@ -78,7 +78,8 @@ impl World {
         self.checker.sees_event(&event);
         let mut effects = Vec::new();
         self.machine.step(self.now, event, &mut effects);
-        self.machine.assert_invariants(self.now);
+        self.machine.assert_invariants();
+        self.machine.assert_woken(self.now);
         self.perform(&effects);
     }
 

@@ -5,6 +5,8 @@ use tributary_common::Digest;
 use tributary_common::id::Version;
 
 use super::super::Kept;
+#[cfg(test)]
+use crate::planted::Bug;
 use crate::round::{Recorded, Row};
 
 /// What the chain begins with, and what keeps its hashes apart from every other use of BLAKE3.
@@ -40,6 +42,38 @@ pub struct Body {
 }
 
 impl Entry {
+    /// The hash before the first entry.
+    pub const ORIGIN: Digest = Digest([0; 32]);
+
+    /// The entry that says `body` behind the one with the hash `previous`, and its body as it is kept.
+    #[must_use]
+    pub fn new(previous: Digest, sequence: u64, epoch: u64, body: Body) -> (Self, String) {
+        let text = serde_json::to_string(&body).expect("bodies are plain data");
+        let hash = chain(previous, sequence, epoch, &text);
+        (Self { sequence, epoch, body, hash }, text)
+    }
+
+    /// The entry in `columns`, if it is the one that the chain wants next: number `next`, behind the hash `previous`.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn read(next: u64, previous: Digest, columns: Columns<'_>) -> Result<Self, String> {
+        let Columns { sequence, epoch, body, hash } = columns;
+        if u64::try_from(sequence) != Ok(next) {
+            return Err(format!("it is missing, row {sequence} follows"));
+        }
+        let epoch = u64::try_from(epoch).map_err(|_| format!("its epoch is {epoch}"))?;
+        let expected = chain(previous, next, epoch, body);
+        let continues = hash == expected.0;
+        #[cfg(test)]
+        let continues = continues || Bug::ChainUnchecked.is_planted();
+        if !continues {
+            return Err("its hash does not continue the chain: it, or a row before it, was changed".to_owned());
+        }
+        let body = serde_json::from_str(body).map_err(|error| format!("it cannot be read: {error}"))?;
+        Ok(Self { sequence: next, epoch, body, hash: expected })
+    }
+
     /// The version that the entry makes.
     pub(super) fn version(&self) -> Option<Kept> {
         let (version, model) = match &self.body.recorded.row {
@@ -55,6 +89,19 @@ impl Entry {
     }
 }
 
+/// The columns in which an entry is kept, as they come from the disk: nothing of them is believed yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a> {
+    /// Its number.
+    pub sequence: i64,
+    /// The process that wrote it.
+    pub epoch: i64,
+    /// Its body as JSON.
+    pub body: &'a str,
+    /// Its hash; 32 bytes.
+    pub hash: &'a [u8],
+}
+
 /// Where an update lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -66,14 +113,11 @@ pub struct Place {
 }
 
 /// The hash of an entry with this body, behind the one with the hash `previous`.
-pub(super) fn chain(previous: Digest, sequence: u64, epoch: u64, body: &str) -> Digest {
+fn chain(previous: Digest, sequence: u64, epoch: u64, body: &str) -> Digest {
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
     hasher.update(&previous.0).update(&sequence.to_le_bytes()).update(&epoch.to_le_bytes()).update(body.as_bytes());
     hasher.finalize().into()
 }
-
-/// The hash before the first entry.
-pub(super) const ORIGIN: Digest = Digest([0; 32]);
 
 #[cfg(test)]
 mod tests {
@@ -102,9 +146,9 @@ mod tests {
             )
         );
         assert_eq!(serde_json::from_str::<Body>(&text).unwrap(), body);
-        let committed = chain(ORIGIN, 0, 0, &text);
-        assert_ne!(committed, chain(ORIGIN, 1, 0, &text));
-        assert_ne!(committed, chain(ORIGIN, 0, 1, &text));
+        let committed = chain(Entry::ORIGIN, 0, 0, &text);
+        assert_ne!(committed, chain(Entry::ORIGIN, 1, 0, &text));
+        assert_ne!(committed, chain(Entry::ORIGIN, 0, 1, &text));
         assert_ne!(committed, chain(committed, 0, 0, &text));
     }
 }

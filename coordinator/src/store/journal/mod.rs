@@ -17,12 +17,11 @@ use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
 use tributary_common::time::Time;
 
-pub use entry::{Body, Entry, Place};
+pub use entry::{Body, Columns, Entry, Place};
 pub use updates::{KeptUpdate, Payload, SEGMENT_PAYLOAD_BYTES_MAX};
 
 use super::{Durability, Error, Kept, io};
 use crate::round::{Recorded, Row};
-use entry::{ORIGIN, chain};
 use table::Table;
 use updates::Updates;
 
@@ -144,7 +143,7 @@ impl Journal {
         let table = Table::create(&path, durability)?;
         let updates = Updates::open(folder.join(UPDATES), durability, &[])?;
         durability.settle_names(folder)?;
-        Ok(Self { path, table, updates, next: 0, epoch: 0, tip: ORIGIN, has_failed: false, _lock: lock })
+        Ok(Self { path, table, updates, next: 0, epoch: 0, tip: Entry::ORIGIN, has_failed: false, _lock: lock })
     }
 
     /// Goes on with the journal of the run in `folder`, whose chain is checked on the way.
@@ -157,7 +156,7 @@ impl Journal {
         let table = Table::open(&path, durability)?;
         let found = Found::of(folder, &table)?;
         let updates = Updates::open(folder.join(UPDATES), durability, &found.updates)?;
-        let (epoch, tip) = found.entries.last().map_or((0, ORIGIN), |last| (last.epoch + 1, last.hash));
+        let (epoch, tip) = found.entries.last().map_or((0, Entry::ORIGIN), |last| (last.epoch + 1, last.hash));
         let next = found.entries.len() as u64;
         Ok((Self { path, table, updates, next, epoch, tip, has_failed: false, _lock: lock }, found))
     }
@@ -197,9 +196,9 @@ impl Journal {
         let mut entries = Vec::with_capacity(items.len());
         for item in items {
             let body = self.body(item)?;
-            let text = serde_json::to_string(&body).expect("bodies are plain data");
-            tip = chain(tip, next, self.epoch, &text);
-            entries.push((Entry { sequence: next, epoch: self.epoch, body, hash: tip }, text));
+            let (entry, text) = Entry::new(tip, next, self.epoch, body);
+            tip = entry.hash;
+            entries.push((entry, text));
             next += 1;
         }
         // Updates first: a row never speaks of what is not there.

@@ -5,11 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, params};
-use tributary_common::Digest;
 use tributary_common::time::Time;
 
 use super::super::{Durability, Error};
-use super::entry::{Entry, ORIGIN, chain};
+use super::entry::{Columns, Entry};
 
 /// "trib" in ASCII: lets `file` and SQLite's own tools tell a journal from other databases.
 const APPLICATION_ID: i32 = 0x7472_6962;
@@ -129,7 +128,7 @@ impl Table {
     /// Every entry, oldest first, each checked against the chain.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
-        let mut previous = ORIGIN;
+        let mut previous = Entry::ORIGIN;
         let mut read = || {
             let mut statement =
                 self.connection.prepare("SELECT sequence, epoch, body, hash FROM rows ORDER BY sequence")?;
@@ -137,7 +136,8 @@ impl Table {
             while let Some(row) = rows.next()? {
                 let (sequence, epoch): (i64, i64) = (row.get(0)?, row.get(1)?);
                 let (body, hash): (String, Vec<u8>) = (row.get(2)?, row.get(3)?);
-                match entry(entries.len() as u64, previous, (sequence, epoch), &body, &hash) {
+                let columns = Columns { sequence, epoch, body: &body, hash: &hash };
+                match Entry::read(entries.len() as u64, previous, columns) {
                     Ok(entry) => {
                         previous = entry.hash;
                         entries.push(entry);
@@ -152,18 +152,4 @@ impl Table {
             Some(why) => Err(Error::Broken { path: self.path.clone(), why: format!("row {}: {why}", entries.len()) }),
         }
     }
-}
-
-/// The entry in one row of the table, if it is the one that the chain wants next.
-fn entry(next: u64, previous: Digest, (sequence, epoch): (i64, i64), body: &str, hash: &[u8]) -> Result<Entry, String> {
-    if sequence != signed(next) {
-        return Err(format!("it is missing, row {sequence} follows"));
-    }
-    let epoch = u64::try_from(epoch).map_err(|_| format!("its epoch is {epoch}"))?;
-    let expected = chain(previous, next, epoch, body);
-    if hash != expected.0 {
-        return Err("its hash does not continue the chain: it, or a row before it, was changed".to_owned());
-    }
-    let body = serde_json::from_str(body).map_err(|error| format!("it cannot be read: {error}"))?;
-    Ok(Entry { sequence: next, epoch, body, hash: expected })
 }

@@ -1,4 +1,4 @@
-//! What is found out about an update while it comes: digest, finiteness, range, norm.
+//! What is found out about an update before it counts: digest, finiteness, range, norm. Server and simulation share it.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use tributary_common::Digest;
 use tributary_common::parameters::{Layout, squares_of};
 use tributary_common::sum;
 
-/// What is computed of an update, block by block.
+/// What is computed of an update, block by block as it comes.
 #[derive(Debug)]
-pub(super) struct Check {
+pub struct Screen {
     layout: Arc<Layout>,
     hasher: blake3::Hasher,
     /// Coordinates seen.
@@ -17,14 +17,19 @@ pub(super) struct Check {
     refusal: Option<String>,
 }
 
-impl Check {
-    pub(super) fn new(layout: Arc<Layout>) -> Self {
+impl Screen {
+    /// Nothing has come yet.
+    #[must_use]
+    pub fn new(layout: Arc<Layout>) -> Self {
         let hasher = layout.hasher();
         Self { layout, hasher, at: 0, squares: 0.0, refusal: None }
     }
 
     /// Takes the next block; blocks are multiples of every type's size.
-    pub(super) fn take(&mut self, block: &[u8]) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// The update cannot count: a coordinate is not finite or beyond ±2^32.
+    pub fn take(&mut self, block: &[u8]) -> Result<(), String> {
         self.hasher.update(block);
         let dtype = self.layout.dtype();
         if let Err(error) = sum::check_bytes(self.at, dtype, block) {
@@ -38,7 +43,7 @@ impl Check {
     }
 
     /// Why the update cannot count, if it was seen already.
-    pub(super) fn refusal(&mut self) -> Option<String> {
+    pub fn refusal(&mut self) -> Option<String> {
         self.refusal.take()
     }
 
@@ -61,9 +66,9 @@ impl Check {
         error.to_string()
     }
 
-    /// The norm, if the digest is the announced one; otherwise the digest that it has.
-    pub(super) fn finish(&self, announced: Digest) -> Result<f64, Digest> {
-        let got: Digest = self.hasher.finalize().into();
-        if got == announced { Ok(self.squares.sqrt()) } else { Err(got) }
+    /// Digest and Euclidean norm of what came.
+    #[must_use]
+    pub fn finish(&self) -> (Digest, f64) {
+        (self.hasher.finalize().into(), self.squares.sqrt())
     }
 }
