@@ -4,6 +4,8 @@
 //! The short form belongs to the suite. The long one: `TRIBUTARY_FLOOD_SECONDS=20 cargo test --release --test e2e flood --
 //! --nocapture`.
 
+#![expect(clippy::print_stdout, reason = "what an attack did is told to whoever looks with --nocapture")]
+
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

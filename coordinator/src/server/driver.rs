@@ -132,6 +132,17 @@ fn receipts(run: RunId, folder: Option<PathBuf>) -> Result<Receipts, Error> {
     }
 }
 
+/// The machine of a run, new or as an earlier process left it.
+fn machine(run: &Run, rows: &[Recorded], at: Time, effects: &mut Vec<Effect>) -> Machine {
+    let settings = run.strategy.rounds.clone();
+    if rows.is_empty() {
+        let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
+        Machine::new(settings, Roster::empty(), row, effects)
+    } else {
+        Machine::resume(settings, Roster::empty(), rows, at, effects)
+    }
+}
+
 impl Driver {
     /// A driver with what its machine wants done first.
     pub(super) fn start(
@@ -140,7 +151,6 @@ impl Driver {
         tell: impl FnMut(&Line) + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let Given { models, partials, inputs, revoked, limits, system } = given;
-        let settings = run.strategy.rounds.clone();
         let Past { rows, at, updates, told, older } = std::mem::take(&mut run.past);
         // The initial model is a version like any other: a restart reads it, and a rollback may go back to it.
         let optimizer = match rows.is_empty() {
@@ -148,12 +158,7 @@ impl Driver {
             false => None,
         };
         let mut effects = Vec::new();
-        let mut machine = if rows.is_empty() {
-            let row = Row::RunCreated { run: run.id, config: run.config, model: run.model.digest() };
-            Machine::new(settings, Roster::empty(), row, &mut effects)
-        } else {
-            Machine::resume(settings, Roster::empty(), &rows, at, &mut effects)
-        };
+        let mut machine = machine(&run, &rows, at, &mut effects);
         let internal = |error: std::io::Error| Error::Internal(error.to_string());
         let aggregator = run.strategy.aggregator.clone();
         let fold = fold::start(run.model.clone(), run.optimizer, aggregator, Arc::clone(&run.store), &system)
