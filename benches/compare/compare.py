@@ -290,9 +290,18 @@ def text(lines):
     return head + "\n".join(lines) + "\n"
 
 
-def page(lines):
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "flwr", "pfl", "numpy"))
+def commit():
     revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return revision.stdout.strip() or "unknown"
+
+
+def page(measured):
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "flwr", "pfl", "numpy"))
+    parts = [name for name in PARTS if name in measured]
+    lines = [line for name in parts for line in measured[name]["lines"]]
+    commits = dict.fromkeys(measured[name]["commit"] for name in parts)
+    of = {commit: ", ".join(name for name in parts if measured[name]["commit"] == commit) for commit in commits}
+    commits = "; ".join(f"{commit} ({names})" for commit, names in of.items())
     return f"""# Performance
 
 This page is written by `benches/compare.sh`; do not edit it by hand.
@@ -300,7 +309,7 @@ In every row the sides were measured in turn on the same machine and the same da
 A ratio above 1 says that Tributary is faster, or smaller.
 
 - machine: {processor()}
-- Tributary: commit {revision.stdout.strip() or "unknown"}
+- Tributary, by commit: {commits}
 - the others: {versions}, Python {platform.python_version()}
 
 {text(lines)}
@@ -334,14 +343,14 @@ def main():
     arguments = parser.parse_args()
     bench = Bench(arguments)
     kept = ROOT / "target" / "compare-rows.json"
-    rows = json.loads(kept.read_text()) if arguments.only and kept.exists() else {}
+    measured = json.loads(kept.read_text()) if arguments.only and kept.exists() else {}
     for name, part in PARTS.items():
         if not arguments.only or name in arguments.only:
             table = Table()
             part(bench, table, 1 if arguments.quick else 5)
-            rows[name] = table.lines
-            kept.write_text(json.dumps(rows))
-    arguments.out.write_text(page([line for name in PARTS for line in rows.get(name, [])]))
+            measured[name] = {"commit": commit(), "lines": table.lines}
+            kept.write_text(json.dumps(measured))
+            arguments.out.write_text(page(measured))
     print(f"written to {arguments.out}")
 
 

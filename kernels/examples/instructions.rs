@@ -44,8 +44,11 @@ fn main() {
     }
 }
 
-/// Every kernel: its name, and what runs it so many times.
-const KERNELS: &[(&str, fn(u32))] = &[
+/// Does a kernel's work so many times.
+type Kernel = fn(u32);
+
+/// Every kernel by its name.
+const KERNELS: &[(&str, Kernel)] = &[
     ("avg_pool2d", avg_pool2d),
     ("conv2d", conv2d),
     ("conv2d_backward", conv2d_backward),
