@@ -122,8 +122,17 @@ impl Crowd {
     async fn serve(&self, address: &str, stop: CancellationToken) -> Reason {
         let hub = self.federation.path().join("hub");
         let credentials = Credentials::load(&hub).unwrap();
-        let revoked = RevocationFile::open(&hub.join(revocation::FILE), credentials.roots()).unwrap();
-        let server = Server::bind(address.parse().unwrap(), &credentials, revoked, Limits::default()).unwrap();
+        let revoked = || RevocationFile::open(&hub.join(revocation::FILE), credentials.roots()).unwrap();
+        let bind = || Server::bind(address.parse().unwrap(), &credentials, revoked(), Limits::default());
+        // Inside one process the task that has the port may outlive its coordinator by a moment.
+        let began = Instant::now();
+        let server = loop {
+            match bind() {
+                Ok(server) => break server,
+                Err(error) => assert!(began.elapsed() < LONGEST, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
         let document = Document::parse("run.toml", &self.text).unwrap();
         let run = Run::new(RunId([7; 16]), &document, Arc::new(Memory)).unwrap();
         server.serve(run, stop, |_| {}).await.unwrap().reason
