@@ -183,6 +183,8 @@ struct World<'a> {
     machine: Machine,
     recorder: Recorder,
     devices: BTreeMap<ClientId, Device>,
+    /// The version that a client has got, and when it was there. Older ones are never offered again and are forgotten here.
+    held: BTreeMap<ClientId, (Version, Time)>,
     /// By time, then measuring last, then by the order in which they were scheduled.
     happenings: BTreeMap<(Time, Rank, u64), Happening>,
     scheduled: u64,
@@ -242,6 +244,7 @@ impl<'a> World<'a> {
             link: Link::new(run.settings, run.strategy.rounds.seed),
             recorder,
             devices: BTreeMap::new(),
+            held: BTreeMap::new(),
             happenings: BTreeMap::new(),
             scheduled: 0,
             now: past.at,
@@ -462,6 +465,8 @@ impl<'a> World<'a> {
         let kept = self.models.split_off(&self.machine.version());
         self.models = kept;
         self.digests = self.digests.split_off(&self.machine.version());
+        let oldest = self.machine.version();
+        self.held.retain(|_, (version, _)| *version >= oldest);
         let mut collected = self.collected.take().expect("a commit has a quorum of at least one");
         let step = |aggregate: &dyn Aggregate| self.optimizer.step(&self.model, aggregate, self.threads);
         let digest;
@@ -529,8 +534,7 @@ impl<'a> World<'a> {
                 self.happen(Happening::Coordinator(Event::TaskDeclined { client: who, ticket, reason }), message);
             }
             client::Effect::Fetch(offer) => {
-                self.recorder.sent(offer.bytes);
-                let after = self.link.transfer(self.model.layout().bytes());
+                let after = self.fetch(client, &offer);
                 self.happen(Happening::Client(who, client::Event::Fetched { ticket: offer.ticket }), after);
             }
             client::Effect::Work(offer) => self.work(client, &offer),
@@ -541,6 +545,18 @@ impl<'a> World<'a> {
             // A device is forgotten with its machine; what the pool still computes is nobody's.
             client::Effect::Forget { .. } | client::Effect::Stop { .. } => {}
         }
+    }
+
+    /// How long the model of `offer` takes to come; one that is there already does not come again.
+    fn fetch(&mut self, client: &ClientId, offer: &Offer) -> Duration {
+        let now = self.now;
+        if self.held.get(client).is_some_and(|&(version, since)| version == offer.version && since <= now) {
+            return Duration::ZERO;
+        }
+        self.recorder.sent(offer.bytes);
+        let after = self.link.transfer(self.model.layout().bytes());
+        self.held.insert(client.clone(), (offer.version, now + after));
+        after
     }
 
     fn work(&mut self, client: &ClientId, offer: &Offer) {

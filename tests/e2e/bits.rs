@@ -1,7 +1,15 @@
 //! The simulation is the deployment: the same file commits the same models, bit for bit, however it is run.
 
+use serde_json::Value;
+
 use super::federation::{Federation, models, same, simulated};
 use super::process::{example, run, tributary};
+
+/// Bytes to clients and from them in all rounds.
+fn bytes(document: &Value) -> (u64, u64) {
+    let of = |key: &str| document["rounds"].as_array().unwrap().iter().map(|round| round[key].as_u64().unwrap()).sum();
+    (of("bytes_down"), of("bytes_up"))
+}
 
 /// Without it a simulated result would say nothing about a deployed one.
 #[test]
@@ -11,6 +19,10 @@ fn demo_and_simulation_commit_the_same_models() {
     let set = ["--set", "run.rounds=6"];
     let demo = run(tributary(folder.path()).arg("demo").arg(&file).args(["--json", "--out", "demo"]).args(set));
     let demo = demo.ends_well().document();
+    let mut command = tributary(folder.path());
+    let simulated_run =
+        run(command.arg("sim").arg(&file).args(["--json", "--no-out"]).args(set)).ends_well().document();
+    assert_eq!(bytes(&simulated_run), bytes(&demo), "what a client has already is not sent again, here as there");
     let demo: Vec<String> =
         demo["rounds"].as_array().unwrap().iter().map(|r| format!("{} {}", r["round"], r["model"])).collect();
     assert_eq!(demo.len(), 6);
