@@ -104,7 +104,7 @@ fn conv2d_backward(times: u32) {
     let (mut dx, mut dweight, mut dbias) = (x.clone(), weight.clone(), numbers(16));
     let mut workspace = Workspace::new();
     repeat(times, || {
-        let all = conv2d::Gradients { input: Some(&mut dx), weight: Some(&mut dweight), bias: Some(&mut dbias) };
+        let all = Gradients { input: Some(&mut dx), weight: Some(&mut dweight), bias: Some(&mut dbias) };
         conv2d::backward(shape, black_box(&x), &weight, black_box(&dy), all, &mut workspace);
     });
 }

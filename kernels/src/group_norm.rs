@@ -4,7 +4,7 @@
 //! It does not look at other examples, which is why federated learning takes it in place of batch normalisation: with
 //! few or one-sided examples a client's batch statistics are not those of the others (Hsieh et al. 2020).
 
-pub use crate::norm::Gradients;
+pub use crate::gradients::Gradients;
 
 use crate::norm::{Moments, sum};
 use crate::real::Real;
@@ -94,14 +94,8 @@ impl<T: Real> Pass for Forward<'_, T> {
 /// If a length differs from the shape or the groups do not divide the channels.
 pub fn backward<T: Real>(shape: GroupNorm, x: &[T], weight: &[T], dy: &[T], gradients: Gradients<'_, T>) {
     shape.assert_lengths(x, weight, dy);
-    let Gradients { input, weight: dweight, bias: dbias } = gradients;
-    if let Some(dx) = &input {
-        assert_eq!(dx.len(), x.len(), "input's gradient of {shape:?}");
-    }
-    for gradient in [&dweight, &dbias].into_iter().flatten() {
-        assert_eq!(gradient.len(), shape.channels, "a parameter's gradient of {shape:?}");
-    }
-    widest::run(Backward { shape, x, weight, dy, gradients: Gradients { input, weight: dweight, bias: dbias } });
+    gradients.assert_lengths(x.len(), shape.channels, shape);
+    widest::run(Backward { shape, x, weight, dy, gradients });
 }
 
 struct Backward<'a, T> {
@@ -117,12 +111,10 @@ impl<T: Real> Pass for Backward<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { shape, x, weight, dy, gradients } = self;
+        let Self { shape, x, weight, dy, mut gradients } = self;
         let GroupNorm { positions, epsilon, .. } = shape;
+        gradients.clear_parameters();
         let Gradients { mut input, weight: mut dweight, bias: mut dbias } = gradients;
-        for gradient in [&mut dweight, &mut dbias].into_iter().flatten() {
-            gradient.fill(T::ZERO);
-        }
         let len = shape.width() * positions;
         for (index, (x, dy)) in x.chunks_exact(len).zip(dy.chunks_exact(len)).enumerate() {
             let moments = Moments::of(x, epsilon);

@@ -1,6 +1,6 @@
 //! Layer normalisation (Ba et al. 2016): every row to mean 0 and variance 1, then scaled and shifted value by value.
 
-pub use crate::norm::Gradients;
+pub use crate::gradients::Gradients;
 
 use crate::norm::{Moments, sum};
 use crate::real::Real;
@@ -68,14 +68,8 @@ impl<T: Real> Pass for Forward<'_, T> {
 /// If a length differs from the shape.
 pub fn backward<T: Real>(shape: LayerNorm, x: &[T], weight: &[T], dy: &[T], gradients: Gradients<'_, T>) {
     shape.assert_lengths(x, weight, dy);
-    let Gradients { input, weight: dweight, bias: dbias } = gradients;
-    if let Some(dx) = &input {
-        assert_eq!(dx.len(), x.len(), "input's gradient of {shape:?}");
-    }
-    for gradient in [&dweight, &dbias].into_iter().flatten() {
-        assert_eq!(gradient.len(), shape.size, "a parameter's gradient of {shape:?}");
-    }
-    widest::run(Backward { shape, x, weight, dy, gradients: Gradients { input, weight: dweight, bias: dbias } });
+    gradients.assert_lengths(x.len(), shape.size, shape);
+    widest::run(Backward { shape, x, weight, dy, gradients });
 }
 
 struct Backward<'a, T> {
@@ -91,11 +85,9 @@ impl<T: Real> Pass for Backward<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { shape: LayerNorm { size, epsilon, .. }, x, weight, dy, gradients } = self;
+        let Self { shape: LayerNorm { size, epsilon, .. }, x, weight, dy, mut gradients } = self;
+        gradients.clear_parameters();
         let Gradients { mut input, weight: mut dweight, bias: mut dbias } = gradients;
-        for gradient in [&mut dweight, &mut dbias].into_iter().flatten() {
-            gradient.fill(T::ZERO);
-        }
         for (row, (x, dy)) in x.chunks_exact(size).zip(dy.chunks_exact(size)).enumerate() {
             let moments = Moments::of(x, epsilon);
             if let Some(dweight) = &mut dweight {

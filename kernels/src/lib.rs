@@ -32,6 +32,8 @@ pub mod embedding;
 mod finite_difference;
 pub mod fold;
 #[cfg(feature = "train")]
+mod gradients;
+#[cfg(feature = "train")]
 pub mod group_norm;
 #[cfg(feature = "train")]
 pub mod layer_norm;

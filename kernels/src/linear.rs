@@ -4,6 +4,7 @@
 //! [`backward_update`] folds plain SGD into the matrix product, `W ← (1 − lr·wd)·W − lr·dYᵀ·X`: the gradient is
 //! never stored, which for small batches is a third of the step's memory traffic.
 
+pub use crate::gradients::Gradients;
 use crate::matmul::{Matrix, matmul};
 use crate::real::Real;
 use crate::relu::{Activation, rectified};
@@ -27,17 +28,6 @@ pub struct Linear {
     pub inputs: usize,
     /// Features of its result.
     pub outputs: usize,
-}
-
-/// Where [`backward`] writes; an absent gradient is not computed.
-#[derive(Debug)]
-pub struct Gradients<'a, T> {
-    /// With respect to the input, `[batch, inputs]`; the first layer needs none.
-    pub input: Option<&'a mut [T]>,
-    /// With respect to the weight, `[outputs, inputs]`.
-    pub weight: Option<&'a mut [T]>,
-    /// With respect to the bias, `[outputs]`.
-    pub bias: Option<&'a mut [T]>,
 }
 
 /// Writes `y` `[batch, outputs]`.

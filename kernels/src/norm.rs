@@ -1,4 +1,4 @@
-//! What the normalisations share: the moments of a row, sums over it, and where gradients go.
+//! What the normalisations share: the moments of a row, and sums over it.
 //!
 //! Sums run in double precision over a fixed number of lanes, so that their result depends neither on the vector unit
 //! nor, noticeably, on the length of the row. The backward passes compute the moments again rather than be given them:
@@ -8,17 +8,6 @@ use crate::real::Real;
 
 /// Partial sums that run beside each other: two registers of eight doubles hide the latency of an addition.
 const LANES: usize = 16;
-
-/// Where a backward pass writes; an absent gradient is not computed.
-#[derive(Debug)]
-pub struct Gradients<'a, T> {
-    /// With respect to the input; the first layer needs none.
-    pub input: Option<&'a mut [T]>,
-    /// With respect to the scale.
-    pub weight: Option<&'a mut [T]>,
-    /// With respect to the shift; root mean square normalisation has none.
-    pub bias: Option<&'a mut [T]>,
-}
 
 /// Mean and 1/√(variance + ε) of a row, the variance being the biased one (÷ n).
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! Root mean square normalisation (Zhang and Sennrich 2019): every row divided by its root mean square, then scaled
 //! value by value.
 
-pub use crate::norm::Gradients;
+pub use crate::gradients::Gradients;
 
 use crate::norm::{Moments, sum};
 use crate::real::Real;
@@ -66,12 +66,7 @@ impl<T: Real> Pass for Forward<'_, T> {
 pub fn backward<T: Real>(shape: RmsNorm, x: &[T], weight: &[T], dy: &[T], gradients: Gradients<'_, T>) {
     shape.assert_lengths(x, weight, dy);
     assert!(gradients.bias.is_none(), "root mean square normalisation has no bias");
-    if let Some(dx) = &gradients.input {
-        assert_eq!(dx.len(), x.len(), "input's gradient of {shape:?}");
-    }
-    if let Some(dweight) = &gradients.weight {
-        assert_eq!(dweight.len(), shape.size, "the scale's gradient of {shape:?}");
-    }
+    gradients.assert_lengths(x.len(), shape.size, shape);
     widest::run(Backward { shape, x, weight, dy, gradients });
 }
 
@@ -88,11 +83,9 @@ impl<T: Real> Pass for Backward<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { shape: RmsNorm { size, epsilon, .. }, x, weight, dy, gradients } = self;
+        let Self { shape: RmsNorm { size, epsilon, .. }, x, weight, dy, mut gradients } = self;
+        gradients.clear_parameters();
         let Gradients { mut input, weight: mut dweight, .. } = gradients;
-        if let Some(dweight) = &mut dweight {
-            dweight.fill(T::ZERO);
-        }
         for (row, (x, dy)) in x.chunks_exact(size).zip(dy.chunks_exact(size)).enumerate() {
             let moments = Moments::around_zero(x, epsilon);
             if let Some(dweight) = &mut dweight {

@@ -12,6 +12,7 @@ mod columns;
 mod direct;
 
 use self::columns::Unroll;
+pub use crate::gradients::Gradients;
 use crate::matmul::{Matrix, matmul};
 use crate::real::Real;
 use crate::relu::{Activation, rectified};
@@ -33,17 +34,6 @@ pub struct Conv2d {
     pub window: [Window; 2],
     /// Groups of channels that do not see each other; 1 is the ordinary convolution.
     pub groups: usize,
-}
-
-/// Where [`backward`] writes; an absent gradient is not computed.
-#[derive(Debug)]
-pub struct Gradients<'a, T> {
-    /// With respect to the input; the first layer needs none.
-    pub input: Option<&'a mut [T]>,
-    /// With respect to the weight.
-    pub weight: Option<&'a mut [T]>,
-    /// With respect to the bias, `[out_channels]`.
-    pub bias: Option<&'a mut [T]>,
 }
 
 impl Conv2d {

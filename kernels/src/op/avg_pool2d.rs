@@ -1,14 +1,12 @@
 //! Average pooling.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, bail};
 
-use super::values::{Element, compute, read, unsupported};
+use super::unary::{Unary, apply};
+use super::values::{Element, compute, read};
 use super::views::views;
 use crate::avg_pool2d::{self, AvgPool2d};
 use crate::window::Window;
-
-const NAME: &str = "avg_pool2d";
 
 /// The mean under every position of the window, over the last two dimensions of `x` `[batch, channels, height, width]`;
 /// padding counts as zeros.
@@ -16,7 +14,7 @@ const NAME: &str = "avg_pool2d";
 /// # Errors
 /// If the window does not fit or the type is not f32 or f64.
 pub fn avg_pool2d(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(AvgPool2dOp { window }) } else { composed(x, window) }
+    if x.device().is_cpu() { apply(AvgPool2dOp { window }, x) } else { composed(x, window) }
 }
 
 /// The same out of candle's operators, whose own pooling has no padding and no gradient where windows overlap.
@@ -42,7 +40,9 @@ struct AvgPool2dOp {
     window: [Window; 2],
 }
 
-impl AvgPool2dOp {
+impl Unary for AvgPool2dOp {
+    const NAME: &'static str = "avg_pool2d";
+
     fn forward_in<T: Element>(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (pool, output) = shape(self.window, layout.shape())?;
         let mut y = vec![T::ZERO; output.elem_count()];
@@ -50,36 +50,16 @@ impl AvgPool2dOp {
         Ok((T::to_cpu_storage_owned(y), output))
     }
 
-    fn backward_in<T: Element>(&self, x: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+    fn backward_in<T: Element>(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let (pool, _) = shape(self.window, x.shape())?;
-        Ok(Some(compute::<T, 1>([dy], x.shape(), |[dy], dx| avg_pool2d::backward(pool, dy, dx))?))
-    }
-}
-
-impl CustomOp1 for AvgPool2dOp {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        match storage {
-            CpuStorage::F32(_) => self.forward_in::<f32>(storage, layout),
-            CpuStorage::F64(_) => self.forward_in::<f64>(storage, layout),
-            _ => Err(unsupported(storage.dtype(), NAME)),
-        }
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        match x.dtype() {
-            DType::F32 => self.backward_in::<f32>(x, dy),
-            DType::F64 => self.backward_in::<f64>(x, dy),
-            other => Err(unsupported(other, NAME)),
-        }
+        compute::<T, 1>([dy], x.shape(), |[dy], dx| avg_pool2d::backward(pool, dy, dx))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::op::testing::{check_gradients, same, tensor};
 

@@ -1,15 +1,13 @@
 //! The two-dimensional convolution.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 
-use super::values::{Element, before, compute, read, unsupported};
-use crate::conv2d::{self, Conv2d, Gradients};
+use super::parametrised::{Input, Operands, Parametrised};
+use super::values::{Element, before, read};
+use crate::conv2d::{self, Conv2d};
 use crate::relu::Activation;
 use crate::window::Window;
 use crate::workspace::Workspace;
-
-const NAME: &str = "conv2d";
 
 /// How the kernel moves. Its size is the weight's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +41,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv2
     if !x.device().is_cpu() {
         return composed(x, weight, bias, options);
     }
-    let op = Conv2dOp { options };
-    match bias {
-        Some(bias) => x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op),
-        None => x.contiguous()?.apply_op2(&weight.contiguous()?, op),
-    }
+    Operands { x, weight, bias }.apply(Conv2dOp { options })
 }
 
 /// The same out of candle's operators.
@@ -73,9 +67,6 @@ struct Conv2dOp {
     options: Conv2dOptions,
 }
 
-/// A source of the forward pass.
-type Input<'a> = (&'a CpuStorage, &'a Layout);
-
 impl Conv2dOp {
     fn shape(&self, x: &Shape, weight: &Shape) -> Result<(Conv2d, Shape)> {
         let (batch, in_channels, height, width) = x.dims4()?;
@@ -96,13 +87,11 @@ impl Conv2dOp {
             _ => bail!("conv2d: input {x:?} and weight {weight:?} do not fit with {:?}", self.options),
         }
     }
+}
 
-    fn forward(&self, x: Input<'_>, weight: Input<'_>, bias: Option<Input<'_>>) -> Result<(CpuStorage, Shape)> {
-        match x.0 {
-            CpuStorage::F32(_) => self.forward_in::<f32>(x, weight, bias),
-            CpuStorage::F64(_) => self.forward_in::<f64>(x, weight, bias),
-            _ => Err(unsupported(x.0.dtype(), NAME)),
-        }
+impl Parametrised for Conv2dOp {
+    fn title(&self) -> &'static str {
+        "conv2d"
     }
 
     fn forward_in<T: Element>(
@@ -125,83 +114,13 @@ impl Conv2dOp {
         Ok((T::to_cpu_storage_owned(y), y_shape))
     }
 
-    fn backward(&self, x: &Tensor, weight: &Tensor, y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        match x.dtype() {
-            DType::F32 => self.backward_in::<f32>(x, weight, y, dy),
-            DType::F64 => self.backward_in::<f64>(x, weight, y, dy),
-            other => Err(unsupported(other, NAME)),
-        }
-    }
-
-    fn backward_in<T: Element>(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<[Option<Tensor>; 3]> {
-        let (shape, _) = self.shape(x.shape(), weight.shape())?;
+    fn backward_in<T: Element>(&self, operands: Operands<'_>, y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let (shape, _) = self.shape(operands.x.shape(), operands.weight.shape())?;
         let dy = before::<T>(self.options.activation, y, dy)?;
         let mut workspace = Workspace::new();
-        let mut run = |target: fn(&mut [T]) -> Gradients<'_, T>, of: &Shape| {
-            compute::<T, 3>([x, weight, &dy], of, |[x, weight, dy], gradient| {
-                conv2d::backward(shape, x, weight, dy, target(gradient), &mut workspace);
-            })
-        };
-        let dx = if x.track_op() {
-            Some(run(|g| Gradients { input: Some(g), weight: None, bias: None }, x.shape())?)
-        } else {
-            None
-        };
-        let dw = run(|g| Gradients { input: None, weight: Some(g), bias: None }, weight.shape())?;
-        let channels = Shape::from(shape.out_channels);
-        let db = run(|g| Gradients { input: None, weight: None, bias: Some(g) }, &channels)?;
-        Ok([dx, Some(dw), Some(db)])
-    }
-}
-
-impl CustomOp2 for Conv2dOp {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward((s1, l1), (s2, l2), None)
-    }
-
-    fn bwd(&self, x: &Tensor, weight: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.backward(x, weight, y, dy)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for Conv2dOp {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((s1, l1), (s2, l2), Some((s3, l3)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _bias: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.backward(x, weight, y, dy)?;
-        Ok((dx, dw, db))
+        operands.gradients::<T>(&dy, |[x, weight, dy], gradients| {
+            conv2d::backward(shape, x, weight, dy, gradients, &mut workspace);
+        })
     }
 }
 

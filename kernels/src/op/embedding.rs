@@ -1,11 +1,10 @@
 //! Looking rows of a table up.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, bail};
 
-use super::values::{Element, compute, read, unsupported};
+use super::unary::{Unary, apply};
+use super::values::{Element, compute, read};
 use crate::embedding::{self, Embedding};
-
-const NAME: &str = "embedding";
 
 /// The rows of `table` `[count, size]` that `indices` (u32, of any shape) name: the indices' shape, and `size` last.
 ///
@@ -16,10 +15,10 @@ pub fn embedding(indices: &Tensor, table: &Tensor) -> Result<Tensor> {
     let dims = [indices.dims(), &[size]].concat();
     let places = indices.flatten_all()?.to_vec1::<u32>()?;
     if size == 0 || places.iter().any(|&index| index as usize >= count) {
-        bail!("{NAME}: an index is not below the {count} rows of the table, or these are empty");
+        bail!("embedding: an index is not below the {count} rows of the table, or these are empty");
     }
     let rows = if table.device().is_cpu() {
-        table.contiguous()?.apply_op1(EmbeddingOp { places })?
+        apply(EmbeddingOp { places }, table)?
     } else {
         table.index_select(&indices.flatten_all()?, 0)?
     };
@@ -31,7 +30,9 @@ struct EmbeddingOp {
     places: Vec<u32>,
 }
 
-impl EmbeddingOp {
+impl Unary for EmbeddingOp {
+    const NAME: &'static str = "embedding";
+
     fn forward_in<T: Element>(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (count, size) = layout.shape().dims2()?;
         let mut y = vec![T::ZERO; self.places.len() * size];
@@ -39,40 +40,17 @@ impl EmbeddingOp {
         Ok((T::to_cpu_storage_owned(y), Shape::from((self.places.len(), size))))
     }
 
-    fn backward_in<T: Element>(&self, table: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+    fn backward_in<T: Element>(&self, table: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let (count, size) = table.dims2()?;
-        let gradient = compute::<T, 1>([dy], table.shape(), |[dy], dtable| {
+        compute::<T, 1>([dy], table.shape(), |[dy], dtable| {
             embedding::backward(Embedding { count, size }, &self.places, dy, dtable);
-        })?;
-        Ok(Some(gradient))
-    }
-}
-
-impl CustomOp1 for EmbeddingOp {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        match storage {
-            CpuStorage::F32(_) => self.forward_in::<f32>(storage, layout),
-            CpuStorage::F64(_) => self.forward_in::<f64>(storage, layout),
-            other => Err(unsupported(candle_core::backend::BackendStorage::dtype(other), NAME)),
-        }
-    }
-
-    fn bwd(&self, table: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        match table.dtype() {
-            DType::F32 => self.backward_in::<f32>(table, dy),
-            DType::F64 => self.backward_in::<f64>(table, dy),
-            other => Err(unsupported(other, NAME)),
-        }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::op::testing::{check_gradients, same, tensor};

@@ -1,13 +1,11 @@
 //! The fully connected layer.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Result, Shape, Tensor, bail};
 
-use super::values::{Element, before, compute, read, unsupported};
-use crate::linear::{self, Gradients, Linear};
+use super::parametrised::{Input, Operands, Parametrised};
+use super::values::{Element, before, read};
+use crate::linear::{self, Linear};
 use crate::relu::Activation;
-
-const NAME: &str = "linear";
 
 /// `activation(x · Wᵀ + b)` over the last dimension of `x`, with the weight as `[outputs, inputs]`.
 ///
@@ -17,11 +15,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Ac
     if !x.device().is_cpu() {
         return composed(x, weight, bias, activation);
     }
-    let op = LinearOp { activation };
-    match bias {
-        Some(bias) => x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op),
-        None => x.contiguous()?.apply_op2(&weight.contiguous()?, op),
-    }
+    Operands { x, weight, bias }.apply(LinearOp { activation })
 }
 
 /// The same out of candle's operators.
@@ -48,9 +42,6 @@ struct LinearOp {
     activation: Activation,
 }
 
-/// A source of the forward pass.
-type Input<'a> = (&'a CpuStorage, &'a Layout);
-
 impl LinearOp {
     fn shape(x: &Shape, weight: &Shape) -> Result<(Linear, Shape)> {
         let (outputs, inputs) = weight.dims2()?;
@@ -62,13 +53,11 @@ impl LinearOp {
         let batch = x.dims()[..x.rank() - 1].iter().product();
         Ok((Linear { batch, inputs, outputs }, Shape::from(dims)))
     }
+}
 
-    fn forward(&self, x: Input<'_>, weight: Input<'_>, bias: Option<Input<'_>>) -> Result<(CpuStorage, Shape)> {
-        match x.0 {
-            CpuStorage::F32(_) => self.forward_in::<f32>(x, weight, bias),
-            CpuStorage::F64(_) => self.forward_in::<f64>(x, weight, bias),
-            _ => Err(unsupported(x.0.dtype(), NAME)),
-        }
+impl Parametrised for LinearOp {
+    fn title(&self) -> &'static str {
+        "linear"
     }
 
     fn forward_in<T: Element>(
@@ -90,87 +79,16 @@ impl LinearOp {
         Ok((T::to_cpu_storage_owned(y), y_shape))
     }
 
-    fn backward(&self, x: &Tensor, weight: &Tensor, y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        match x.dtype() {
-            DType::F32 => self.backward_in::<f32>(x, weight, y, dy),
-            DType::F64 => self.backward_in::<f64>(x, weight, y, dy),
-            other => Err(unsupported(other, NAME)),
-        }
-    }
-
-    fn backward_in<T: Element>(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<[Option<Tensor>; 3]> {
-        let (shape, _) = Self::shape(x.shape(), weight.shape())?;
+    fn backward_in<T: Element>(&self, operands: Operands<'_>, y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let (shape, _) = Self::shape(operands.x.shape(), operands.weight.shape())?;
         let dy = before::<T>(self.activation, y, dy)?;
-        let run = |target: fn(&mut [T]) -> Gradients<'_, T>, of: &Tensor| {
-            compute::<T, 3>([x, weight, &dy], of.shape(), |[x, weight, dy], gradient| {
-                linear::backward(shape, x, weight, dy, target(gradient));
-            })
-        };
-        let dx =
-            x.track_op().then(|| run(|g| Gradients { input: Some(g), weight: None, bias: None }, x)).transpose()?;
-        let dw = run(|g| Gradients { input: None, weight: Some(g), bias: None }, weight)?;
-        let db = compute::<T, 3>([x, weight, &dy], shape.outputs, |[x, weight, dy], gradient| {
-            let gradients = Gradients { input: None, weight: None, bias: Some(gradient) };
-            linear::backward(shape, x, weight, dy, gradients);
-        })?;
-        Ok([dx, Some(dw), Some(db)])
-    }
-}
-
-impl CustomOp2 for LinearOp {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward((s1, l1), (s2, l2), None)
-    }
-
-    fn bwd(&self, x: &Tensor, weight: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.backward(x, weight, y, dy)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for LinearOp {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((s1, l1), (s2, l2), Some((s3, l3)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _bias: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.backward(x, weight, y, dy)?;
-        Ok((dx, dw, db))
+        operands.gradients::<T>(&dy, |[x, weight, dy], gradients| linear::backward(shape, x, weight, dy, gradients))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::op::testing::{check_gradients, same, tensor};

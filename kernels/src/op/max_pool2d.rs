@@ -1,14 +1,12 @@
 //! Maximum pooling.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, bail};
 
-use super::values::{Element, compute, read, unsupported};
+use super::unary::{Unary, apply};
+use super::values::{Element, compute, read};
 use super::views::views;
 use crate::max_pool2d::{self, MaxPool2d};
 use crate::window::Window;
-
-const NAME: &str = "max_pool2d";
 
 /// The maximum under every position of the window, over the last two dimensions of `x`
 /// `[batch, channels, height, width]`.
@@ -16,7 +14,7 @@ const NAME: &str = "max_pool2d";
 /// # Errors
 /// If the window does not fit (see [`MaxPool2d::output`]) or the type is not f32 or f64.
 pub fn max_pool2d(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(MaxPool2dOp { window }) } else { composed(x, window) }
+    if x.device().is_cpu() { apply(MaxPool2dOp { window }, x) } else { composed(x, window) }
 }
 
 /// The same out of candle's operators. candle's own pooling has a wrong gradient where kernel and stride differ, and no
@@ -41,7 +39,9 @@ struct MaxPool2dOp {
     window: [Window; 2],
 }
 
-impl MaxPool2dOp {
+impl Unary for MaxPool2dOp {
+    const NAME: &'static str = "max_pool2d";
+
     fn forward_in<T: Element>(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (pool, output) = shape(self.window, layout.shape())?;
         let mut y = vec![T::ZERO; output.elem_count()];
@@ -50,42 +50,21 @@ impl MaxPool2dOp {
         Ok((T::to_cpu_storage_owned(y), output))
     }
 
-    fn backward_in<T: Element>(&self, x: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+    fn backward_in<T: Element>(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let (pool, output) = shape(self.window, x.shape())?;
-        let dx = compute::<T, 2>([x, dy], x.shape(), |[x, dy], dx| {
+        compute::<T, 2>([x, dy], x.shape(), |[x, dy], dx| {
             let mut y = vec![T::ZERO; output.elem_count()];
             let mut indices = vec![0; y.len()];
             max_pool2d::forward(pool, x, &mut y, &mut indices);
             max_pool2d::backward(pool, dy, &indices, dx);
-        })?;
-        Ok(Some(dx))
-    }
-}
-
-impl CustomOp1 for MaxPool2dOp {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        match storage {
-            CpuStorage::F32(_) => self.forward_in::<f32>(storage, layout),
-            CpuStorage::F64(_) => self.forward_in::<f64>(storage, layout),
-            _ => Err(unsupported(storage.dtype(), NAME)),
-        }
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        match x.dtype() {
-            DType::F32 => self.backward_in::<f32>(x, dy),
-            DType::F64 => self.backward_in::<f64>(x, dy),
-            other => Err(unsupported(other, NAME)),
-        }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::op::testing::{check_gradients, same, tensor};
 

@@ -13,8 +13,10 @@ mod embedding;
 mod linear;
 mod max_pool2d;
 mod norm;
+mod parametrised;
 #[cfg(test)]
 mod testing;
+mod unary;
 mod values;
 mod views;
 

@@ -1,13 +1,12 @@
 //! Group, layer and root mean square normalisation. candle's own layer and root mean square normalisations have no
 //! backward pass, and group normalisation it has only as a composition.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, D, Result, Shape, Tensor, bail};
 
-use super::values::{Element, compute, read, unsupported};
+use super::parametrised::{Input, Operands, Parametrised};
+use super::values::{Element, read};
 use crate::group_norm::{self, GroupNorm};
 use crate::layer_norm::{self, LayerNorm};
-use crate::norm::Gradients;
 use crate::relu::Activation;
 use crate::rms_norm::{self, RmsNorm};
 
@@ -46,10 +45,7 @@ fn apply(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
     if !x.device().is_cpu() {
         return composed(op, x, weight, bias);
     }
-    match bias {
-        Some(bias) => x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op),
-        None => x.contiguous()?.apply_op2(&weight.contiguous()?, op),
-    }
+    Operands { x, weight, bias }.apply(op)
 }
 
 /// The same out of candle's operators.
@@ -89,14 +85,6 @@ enum Kernel {
 }
 
 impl NormOp {
-    const fn title(self) -> &'static str {
-        match self {
-            Self::Group { .. } => "group_norm",
-            Self::Layer { .. } => "layer_norm",
-            Self::Rms { .. } => "rms_norm",
-        }
-    }
-
     fn shape(self, x: &Shape, weight: &Shape) -> Result<Kernel> {
         let (dims, size) = (x.dims(), weight.elem_count());
         let rows = match dims.len().checked_sub(weight.rank()) {
@@ -122,25 +110,22 @@ impl NormOp {
             Self::Rms { epsilon } => Ok(Kernel::Rms(RmsNorm { rows: last(rows)?, size, epsilon })),
         }
     }
+}
 
-    fn forward(
-        self,
-        x: (&CpuStorage, &Layout),
-        weight: (&CpuStorage, &Layout),
-        bias: Option<(&CpuStorage, &Layout)>,
-    ) -> Result<(CpuStorage, Shape)> {
-        match x.0 {
-            CpuStorage::F32(_) => self.forward_in::<f32>(x, weight, bias),
-            CpuStorage::F64(_) => self.forward_in::<f64>(x, weight, bias),
-            _ => Err(unsupported(x.0.dtype(), self.title())),
+impl Parametrised for NormOp {
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Group { .. } => "group_norm",
+            Self::Layer { .. } => "layer_norm",
+            Self::Rms { .. } => "rms_norm",
         }
     }
 
     fn forward_in<T: Element>(
-        self,
-        x: (&CpuStorage, &Layout),
-        weight: (&CpuStorage, &Layout),
-        bias: Option<(&CpuStorage, &Layout)>,
+        &self,
+        x: Input<'_>,
+        weight: Input<'_>,
+        bias: Option<Input<'_>>,
     ) -> Result<(CpuStorage, Shape)> {
         let shape = self.shape(x.1.shape(), weight.1.shape())?;
         let bias = bias.map_or(Ok(&[][..]), |(storage, layout)| read::<T>(storage, layout))?;
@@ -154,34 +139,13 @@ impl NormOp {
         Ok((T::to_cpu_storage_owned(y), x.1.shape().clone()))
     }
 
-    /// The gradients of input, scale and shift.
-    fn backward(self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        match x.dtype() {
-            DType::F32 => self.backward_in::<f32>(x, weight, dy),
-            DType::F64 => self.backward_in::<f64>(x, weight, dy),
-            other => Err(unsupported(other, self.title())),
-        }
-    }
-
-    fn backward_in<T: Element>(self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        let shape = self.shape(x.shape(), weight.shape())?;
-        let run = |target: fn(&mut [T]) -> Gradients<'_, T>, of: &Tensor| {
-            compute::<T, 3>([x, weight, dy], of.shape(), |[x, weight, dy], gradient| match shape {
-                Kernel::Group(shape) => group_norm::backward(shape, x, weight, dy, target(gradient)),
-                Kernel::Layer(shape) => layer_norm::backward(shape, x, weight, dy, target(gradient)),
-                Kernel::Rms(shape) => rms_norm::backward(shape, x, weight, dy, target(gradient)),
-            })
-        };
-        let dx =
-            x.track_op().then(|| run(|g| Gradients { input: Some(g), weight: None, bias: None }, x)).transpose()?;
-        let dw = run(|g| Gradients { input: None, weight: Some(g), bias: None }, weight)?;
-        let db = match self {
-            Self::Rms { .. } => None,
-            Self::Group { .. } | Self::Layer { .. } => {
-                Some(run(|g| Gradients { input: None, weight: None, bias: Some(g) }, weight)?)
-            }
-        };
-        Ok([dx, Some(dw), db])
+    fn backward_in<T: Element>(&self, operands: Operands<'_>, _y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let shape = self.shape(operands.x.shape(), operands.weight.shape())?;
+        operands.gradients::<T>(dy, |[x, weight, dy], gradients| match shape {
+            Kernel::Group(shape) => group_norm::backward(shape, x, weight, dy, gradients),
+            Kernel::Layer(shape) => layer_norm::backward(shape, x, weight, dy, gradients),
+            Kernel::Rms(shape) => rms_norm::backward(shape, x, weight, dy, gradients),
+        })
     }
 }
 
@@ -210,53 +174,10 @@ impl Kernel {
     }
 }
 
-impl CustomOp2 for NormOp {
-    fn name(&self) -> &'static str {
-        self.title()
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward((s1, l1), (s2, l2), None)
-    }
-
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.backward(x, weight, dy)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for NormOp {
-    fn name(&self) -> &'static str {
-        self.title()
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((s1, l1), (s2, l2), Some((s3, l3)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _bias: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.backward(x, weight, dy)?;
-        Ok((dx, dw, db))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::op::testing::{check_gradients, same, tensor};
 
