@@ -2,15 +2,7 @@
 # What a coordinator with 100 connected clients takes of a core while nothing happens. Promised: under 1 %, for nothing
 # polls. Exit status 1 where that is exceeded.
 #   benches/idle.sh [PATH OF tributary]
-set -euo pipefail
-cd "$(dirname "$0")/.."
-tributary=$(realpath "${1:-target/release/tributary}")
-folder=$(mktemp -d)
-coordinator=
-load=
-trap 'kill $coordinator $load 2>/dev/null || true; rm -rf "$folder"' EXIT
-"$tributary" certs init "$folder/ca" --federation bench >/dev/null
-"$tributary" certs issue "$folder/ca" hub --role coordinator --out "$folder/hub" >/dev/null
+source "$(dirname "$0")/federation.sh" "$@"
 # One client more than will come: the run waits for it.
 "$tributary" coordinator examples/digits.toml --identity "$folder/hub" --listen 127.0.0.1:0 --quiet --json-lines \
   --address-file "$folder/address" --out "$folder/run" --set cohort.wait_for=101 >"$folder/events" &

@@ -5,15 +5,8 @@
 #   updates      500 a second with a small model; the 99th percentile of their acknowledgements is below 100 ms
 #   soak         clients that come, go and are cut off; neither descriptors nor memory grow from a third of it to its end
 #   benches/load.sh [PATH OF tributary]        SOAK_SECONDS=600 is the long form, 60 the default
-set -euo pipefail
-cd "$(dirname "$0")/.."
-tributary=$(realpath "${1:-target/release/tributary}")
+source "$(dirname "$0")/federation.sh" "$@"
 soak=${SOAK_SECONDS:-60}
-folder=$(mktemp -d)
-coordinator=
-trap 'kill $coordinator 2>/dev/null || true; rm -rf "$folder"' EXIT
-"$tributary" certs init "$folder/ca" --federation bench >/dev/null
-"$tributary" certs issue "$folder/ca" hub --role coordinator --out "$folder/hub" >/dev/null
 model=$("$tributary" check benches/load.toml --json | grep -o '"model_bytes": [0-9]*' | grep -o '[0-9]*')
 missed=0
 

@@ -2,14 +2,7 @@
 # What a coordinator takes in memory with a model of 16 million parameters and 4, then 32 clients. Promised for the mean:
 # at most 4 × model + 64 MiB + 64 KiB a connection, however many clients. Exit status 1 where that is exceeded.
 #   benches/memory.sh [PATH OF tributary]
-set -euo pipefail
-cd "$(dirname "$0")/.."
-tributary=$(realpath "${1:-target/release/tributary}")
-folder=$(mktemp -d)
-coordinator=
-trap 'kill $coordinator 2>/dev/null || true; rm -rf "$folder"' EXIT
-"$tributary" certs init "$folder/ca" --federation bench >/dev/null
-"$tributary" certs issue "$folder/ca" hub --role coordinator --out "$folder/hub" >/dev/null
+source "$(dirname "$0")/federation.sh" "$@"
 model=$("$tributary" check benches/large.toml --json | grep -o '"model_bytes": [0-9]*' | grep -o '[0-9]*')
 exceeded=0
 for clients in 4 32; do
