@@ -1,6 +1,7 @@
 //! The machine's tests: stories with whole effect vectors, the table of transitions, and random scripts.
 
 mod checker;
+mod restarts;
 mod scripts;
 mod stories;
 mod transitions;
