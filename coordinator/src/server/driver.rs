@@ -107,11 +107,6 @@ pub(super) struct Driver {
 /// While a round is open, the run's clock is kept this often: a restart gives back at most so much of a deadline.
 const CLOCK_EVERY: Duration = Duration::from_secs(5);
 
-#[expect(clippy::disallowed_methods, reason = "the driver is where time comes from")]
-fn clock() -> Instant {
-    Instant::now()
-}
-
 /// The next news of the journal; without one there are none.
 async fn safe(journal: &mut Option<writer::Thread>) -> Safe {
     let Some(journal) = journal else { return std::future::pending().await };
@@ -198,7 +193,7 @@ impl Driver {
             effects,
             events: std::collections::VecDeque::new(),
             tell: Box::new(tell),
-            began: clock(),
+            began: super::now(),
             began_at: at,
             clock_kept: at,
             ended: None,
@@ -219,7 +214,7 @@ impl Driver {
     }
 
     fn now(&self) -> Time {
-        self.began_at + clock().duration_since(self.began)
+        self.began_at + super::now().duration_since(self.began)
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<Ended, Error> {
@@ -313,7 +308,7 @@ impl Driver {
                 handle.close(close_code::NOT_ALLOWED, REVOKED);
             }
             Input::Hello { identity, hello, handle, under_way } => {
-                self.returning.came(clock().duration_since(self.began), under_way);
+                self.returning.came(super::now().duration_since(self.began), under_way);
                 let member = Member {
                     role: identity.role,
                     holding: hello.holding.filter(|held| held.run == self.welcome.run).map(|held| held.ticket),

@@ -263,7 +263,8 @@ fn partials(run: &Run, limits: Limits) -> Result<Partials, Error> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the door counts handshakes in real time, partials their age")]
+/// What the run's clock, the door and the age of uploads that broke off are read from.
+#[expect(clippy::disallowed_methods, reason = "the server is where time comes from")]
 fn now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
