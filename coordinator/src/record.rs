@@ -345,7 +345,7 @@ fn same(fates: &[Fate]) -> BTreeMap<&ClientId, &ClientId> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tributary_common::config::Document;
     use tributary_common::metrics::Summary;
@@ -359,9 +359,8 @@ train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, epochs
 evaluate = { on = ["central"] }
 "#;
 
-    fn line(version: u64, accuracy: f64) -> RoundLine {
-        let summary = serde_json::json!({ "n": 1, "accuracy": accuracy });
-        let summary: Summary = serde_json::from_value(summary).unwrap();
+    /// The line of a round that nobody measured.
+    pub(crate) fn line(version: u64, digest: u8) -> RoundLine {
         RoundLine {
             round: Round(version),
             attempt: 0,
@@ -371,11 +370,17 @@ evaluate = { on = ["central"] }
             seconds: 0.5,
             bytes_down: 0,
             bytes_up: 0,
-            model: Digest([0; 32]),
+            model: Digest([digest; 32]),
             train: None,
             local: None,
-            central: Some(summary),
+            central: None,
         }
+    }
+
+    fn measured(version: u64, accuracy: f64) -> RoundLine {
+        let summary = serde_json::json!({ "n": 1, "accuracy": accuracy });
+        let summary: Summary = serde_json::from_value(summary).unwrap();
+        RoundLine { central: Some(summary), ..line(version, 0) }
     }
 
     /// What goes wrong without it: after a restart a worse version is called the best, and its file written over the best
@@ -385,11 +390,11 @@ evaluate = { on = ["central"] }
         let strategy = Strategy::parse(&Document::parse("run.toml", RUN).unwrap()).unwrap();
         let mut recorder = Recorder::new(&strategy);
         assert!(!recorder.has_reached_target(Version(0)));
-        recorder.recall(line(1, 0.7));
-        recorder.recall(line(2, 0.5));
+        recorder.recall(measured(1, 0.7));
+        recorder.recall(measured(2, 0.5));
         assert!(!recorder.is_best(), "version 1 is");
         assert_eq!(recorder.central_accuracy(), Some(0.5));
-        recorder.recall(line(3, 0.8));
+        recorder.recall(measured(3, 0.8));
         assert!(recorder.has_reached_target(Version(3)) && !recorder.has_reached_target(Version(4)));
     }
 

@@ -462,10 +462,9 @@ impl<'a> World<'a> {
     }
 
     fn commit(&mut self, version: Version) -> Result<(), Error> {
-        let kept = self.models.split_off(&self.machine.version());
-        self.models = kept;
-        self.digests = self.digests.split_off(&self.machine.version());
         let oldest = self.machine.version();
+        self.models = self.models.split_off(&oldest);
+        self.digests = self.digests.split_off(&oldest);
         self.held.retain(|_, (version, _)| *version >= oldest);
         let mut collected = self.collected.take().expect("a commit has a quorum of at least one");
         let step = |aggregate: &dyn Aggregate| self.optimizer.step(&self.model, aggregate, self.threads);

@@ -209,10 +209,10 @@ async fn connect(
     let endpoint = system.client_endpoint(address, tls, transport).map_err(|error| lost(error.to_string()))?;
     // No DNS name is checked: the verifier wants the pinned root and the role of a coordinator instead.
     let connecting = endpoint.connect(address, "coordinator").map_err(|error| lost(error.to_string()))?;
-    let left = settings.give_up_after.map_or(2 * HANDSHAKE, |limit| limit.saturating_sub(without_connection));
     // Half of what is left, for a second try; one shorter than a round trip over a satellite would say nothing about the
     // coordinator.
-    let longest = (left / 2).clamp(Duration::from_secs(1), HANDSHAKE);
+    let left = settings.give_up_after.map_or(HANDSHAKE, |limit| limit.saturating_sub(without_connection) / 2);
+    let longest = left.clamp(Duration::from_secs(1), HANDSHAKE);
     match tokio::time::timeout(longest, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
         Ok(Err(error)) => Err(session::failure(&error)),

@@ -68,24 +68,8 @@ mod tests {
     use super::*;
     use std::io::Write;
     use tributary_common::Digest;
-    use tributary_common::id::Round;
 
-    fn line(version: u64, digest: u8) -> RoundLine {
-        RoundLine {
-            round: Round(version),
-            attempt: 0,
-            version: Version(version),
-            clients: 1,
-            weight: 1,
-            seconds: 0.5,
-            bytes_down: 0,
-            bytes_up: 0,
-            model: Digest([digest; 32]),
-            train: None,
-            local: None,
-            central: None,
-        }
-    }
+    use crate::record::tests::line;
 
     fn kept(version: u64, digest: u8) -> Kept {
         Kept { version: Version(version), model: Digest([digest; 32]), optimizer: Digest([0; 32]) }
