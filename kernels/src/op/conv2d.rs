@@ -58,7 +58,7 @@ fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dO
     };
     match activation {
         Activation::Identity => Ok(y),
-        Activation::Relu => y.relu(),
+        Activation::Relu => super::relu(&y),
     }
 }
 

@@ -33,7 +33,7 @@ fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Acti
     let y = y.reshape(dims)?;
     match activation {
         Activation::Identity => Ok(y),
-        Activation::Relu => y.relu(),
+        Activation::Relu => super::relu(&y),
     }
 }
 

@@ -14,6 +14,7 @@ mod linear;
 mod max_pool2d;
 mod norm;
 mod parametrised;
+mod relu;
 #[cfg(test)]
 mod testing;
 mod unary;
@@ -27,3 +28,4 @@ pub use self::embedding::embedding;
 pub use self::linear::linear;
 pub use self::max_pool2d::max_pool2d;
 pub use self::norm::{group_norm, layer_norm, rms_norm};
+pub use self::relu::relu;
