@@ -28,6 +28,7 @@ const FOLDERS: &[&str] = &[
     "client/",
     "common/",
     "coordinator/",
+    "cuda/",
     "docs/",
     "examples/",
     "fuzz/",
