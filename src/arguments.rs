@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tributary_client::device;
 
 /// What scripts rely on, and where to begin.
 const AFTER_HELP: &str = "\
@@ -118,6 +119,14 @@ pub(crate) struct RunFile {
     pub(crate) set: Vec<String>,
 }
 
+/// What trains or measures.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Device {
+    /// What computes: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
+    #[arg(long, value_name = "DEVICE", default_value_t = device::Choice::Auto)]
+    pub(crate) device: device::Choice,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// A run file; without one, digits dealt to ten clients, two classes each
@@ -129,6 +138,8 @@ pub(crate) struct Demo {
     /// Folder for the run; by default a new one below runs/
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) device: Device,
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +158,8 @@ pub(crate) struct Sim {
     /// Threads that train; by default one for each core
     #[arg(long)]
     pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) device: Device,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +188,8 @@ pub(crate) enum BenchCommand {
 pub(crate) struct BenchTrain {
     #[command(flatten)]
     pub(crate) run: RunFile,
+    #[command(flatten)]
+    pub(crate) device: Device,
     /// How long to measure each thing
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     pub(crate) seconds: f64,
@@ -442,6 +457,8 @@ pub(crate) struct Eval {
     /// What to measure on; by default the run file's test examples
     #[arg(long, value_name = "SOURCE")]
     pub(crate) data: Option<String>,
+    #[command(flatten)]
+    pub(crate) device: Device,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,8 @@ const README: &str = include_str!("../README.md");
 const NOT_RUN: &[(&str, &str)] = &[
     ("cargo test --release --workspace", "this test is a part of it"),
     ("cargo install --path .", "it would change the home of whoever runs the tests"),
+    ("eval \"$(cuda/toolkit.sh)\"", "it gets more than a gigabyte"),
+    ("cargo build --release --features cuda", "it takes the toolkit of the line before, and ten minutes"),
 ];
 
 /// How long a coordinator may take to listen.

@@ -10,6 +10,7 @@ use tributary_common::parameters::Parameters;
 
 use crate::agent::{Prepared, Update, Watch, Worker};
 use crate::data::Dataset;
+use crate::device::Device;
 use crate::plan::{Plan, holdout};
 use crate::trainer::{Control, Examples, Flow, Local, Task, Trainer, evaluate_in_pieces};
 
@@ -61,10 +62,17 @@ impl std::fmt::Debug for Crew {
 }
 
 impl Crew {
-    /// A worker that trains with our own trainer.
+    /// A worker that trains with our own trainer, on this machine's cores.
     #[must_use]
     pub fn new(name: ClientId, role: Role, load: Load) -> Self {
-        Self::with_trainer(name, role, load, Box::new(|plan| Box::new(Local::new(Arc::clone(plan)))))
+        Self::on(Device::cpu(), name, role, load)
+    }
+
+    /// The same on `device`.
+    #[must_use]
+    pub fn on(device: Device, name: ClientId, role: Role, load: Load) -> Self {
+        let make: MakeTrainer = Box::new(move |plan| Box::new(Local::on(&device, Arc::clone(plan))));
+        Self::with_trainer(name, role, load, make)
     }
 
     /// A worker that trains with one's own trainer.

@@ -1,4 +1,4 @@
-//! The edge client, in reading order: what it has (data, partition), what it is to do (plan), how it trains, its half of
+//! The edge client, in reading order: what it has (data, partition, device), what it is to do (plan), how it trains, its half of
 //! the protocol (machine) and the shell around it (agent).
 //!
 //! Deliberately not here: anything about rounds or other clients. Without the feature `candle` this is the library for
@@ -9,6 +9,7 @@ pub mod agent;
 pub mod cli;
 pub mod crew;
 pub mod data;
+pub mod device;
 pub mod join;
 mod layer;
 pub mod loss;

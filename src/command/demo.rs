@@ -47,6 +47,7 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
         }
     };
     let file = RunFile::read(&path, &arguments.set)?;
+    let device = super::device::open(arguments.device, output)?;
     let dealt = file.deal()?;
     let clients = dealt.parts.clients();
     let demo = Demo { folder: folder.path(), path: &path, arguments, clients, has_test: dealt.test.is_some() };
@@ -71,7 +72,7 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
     }
     let done = summary.done.clone().ok_or_else(|| Failure::new(RUN_FAILED, "the coordinator ended without a word"))?;
     let compared = match demo.model(&done)? {
-        Some(model) => alone::compare(&file, &dealt, &model, summary.rounds.len() as u64)?,
+        Some(model) => alone::compare(&file, &device, &dealt, &model, summary.rounds.len() as u64)?,
         None => None,
     };
     let more = compared.as_ref().map_or(serde_json::Value::Null, |compared| json!(compared));
@@ -189,6 +190,7 @@ impl Demo<'_> {
         let mut command = children.command(program);
         command.args(["client", "--once", "--quiet", "--tethered", "--give-up-after", "60", "--coordinator", address]);
         command.arg("--run").arg(self.path).args(self.sets());
+        command.arg("--device").arg(self.arguments.device.device.to_string());
         for (name, part) in members {
             command.arg("--identity").arg(self.identity(name)).arg("--part").arg(part);
         }

@@ -17,6 +17,7 @@ use crate::output::{Format, Output, table};
 
 pub(super) fn run(arguments: &arguments::Eval, output: Output) -> Result<u8, Failure> {
     let file = RunFile::read(&arguments.run, &arguments.set)?;
+    let device = super::device::open(arguments.device, output)?;
     let model = safetensors::read(&arguments.model).map_err(|error| Failure::new(INVALID, error))?;
     let held = match &arguments.data {
         Some(source) => {
@@ -32,8 +33,9 @@ pub(super) fn run(arguments: &arguments::Eval, output: Output) -> Result<u8, Fai
         }
     };
     let examples = Examples { dataset: &held.dataset, indices: &held.indices };
-    let metrics = evaluate_in_pieces(&mut Local::new(Arc::clone(&file.plan)), &model, &examples, &mut Unwatched)
-        .map_err(|error| Failure::new(INVALID, error))?;
+    let metrics =
+        evaluate_in_pieces(&mut Local::on(&device, Arc::clone(&file.plan)), &model, &examples, &mut Unwatched)
+            .map_err(|error| Failure::new(INVALID, error))?;
     let summary = metrics.summary();
     if output.format != Format::Text {
         let classes = match &metrics {

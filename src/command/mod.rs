@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod coordinator;
 mod demo;
+mod device;
 mod doctor;
 mod eval;
 mod federation;

@@ -24,6 +24,7 @@ pub(super) fn now() -> Instant {
 pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Failure> {
     let began = now();
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
+    let device = super::device::open(arguments.device, output)?;
     let dealt = file.deal()?;
     if output.format == Format::Text {
         output.say(&super::check::skew(&dealt));
@@ -43,7 +44,8 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
         Some(workers) => workers,
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
-    let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&file.plan))) as Box<dyn Trainer>).collect();
+    let trainer = || Box::new(Local::on(&device, Arc::clone(&file.plan))) as Box<dyn Trainer>;
+    let trainers = (0..workers).map(|_| trainer()).collect();
     let run = Run {
         id: begun.id,
         strategy: file.strategy.clone(),

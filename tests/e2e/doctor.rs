@@ -45,7 +45,7 @@ fn a_member_that_is_well_reaches_its_coordinator_and_stays_a_stranger_to_the_run
         assert_eq!(finding(&said, check).0, "OK", "{check}");
     }
     // What these say depends on the machine.
-    for check in ["cpu", "disk", "socket buffers", "path mtu"] {
+    for check in ["cpu", "device", "disk", "socket buffers", "path mtu"] {
         assert_ne!(finding(&said, check).0, "FAIL", "{check}");
     }
     let text = say(federation.path(), &[&["doctor"], &arguments[..]].concat()).ends_well().out;

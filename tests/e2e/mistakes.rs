@@ -59,6 +59,28 @@ fn mistyped_commands_and_options_end_with_usage() {
     say(folder.path(), &["sim", file.to_str().unwrap(), "--workers", "0", "--no-out"]).fails(2, &["--workers"]);
 }
 
+/// Whoever asks for CUDA and gets the CPU would wait for hours without knowing why.
+#[test]
+fn a_device_that_is_mistyped_or_not_there_is_refused_by_every_command_that_computes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let file = file.to_str().unwrap();
+    let commands = [
+        &["sim", file, "--no-out"][..],
+        &["demo", file],
+        &["eval", "none.safetensors", "--run", file],
+        &["bench", "train", file],
+        &["client", "--check", "--run", file, "--part", "0"],
+    ];
+    for command in commands {
+        let with = |device| say(folder.path(), &[command, &["--device", device]].concat());
+        with("cdua:0").fails(2, &["there is no device `cdua:0`", "did you mean `cuda:0`"]);
+        with("cuda:1023").fails(2, &["could not use device `cuda:1023`", "hint:", "cpu"]);
+    }
+    let said = say(folder.path(), &["sim", file, "--no-out", "--device", "cpu", "--set", "run.rounds=1", "--json"]);
+    said.ends_well();
+}
+
 #[test]
 fn broken_model_files_are_refused_before_anything_is_allocated() {
     let folder = tempfile::tempdir().unwrap();

@@ -18,6 +18,7 @@ use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 use crate::agent::{self, Membership, Outbox, Status};
 use crate::crew::{Crew, Held, Load};
 use crate::data::{Source, TestRows};
+use crate::device::{self, Device};
 use crate::plan::Plan;
 use crate::supply::Supply;
 
@@ -67,6 +68,9 @@ pub struct Arguments {
     /// Only say whether the data fit the run file
     #[arg(long, requires = "run")]
     pub check: bool,
+    /// What trains: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
+    #[arg(long, value_name = "DEVICE", default_value_t = device::Choice::Auto)]
+    pub device: device::Choice,
     /// Folder for finished updates until they are acknowledged, and for the last models; by default updates alone are
     /// kept, in outbox/ in the identity folder
     #[arg(long, value_name = "DIR")]
@@ -133,6 +137,7 @@ failures!(
     tributary_common::config::Error = INVALID,
     crate::supply::Error = INVALID,
     crate::data::Error = INVALID,
+    device::Error = USAGE,
     tributary_certs::Error = NOT_AUTHORISED,
 );
 
@@ -211,8 +216,8 @@ pub fn check(arguments: &Arguments) -> Result<Fit, Failure> {
     let Some(path) = &arguments.run else { return Err(Failure::new(USAGE, "--check needs --run RUN.toml")) };
     let file = Arc::new(RunFile::read(path, &arguments.set)?);
     let role = if arguments.part.first().is_some_and(|part| part == "test") { Role::Evaluator } else { Role::Client };
-    let load = load(arguments, Some(&file), 0)?;
-    let prepared = Crew::new(ClientId::simulated(0, 1), role, load)
+    let (load, device) = (load(arguments, Some(&file), 0)?, arguments.device.open()?);
+    let prepared = Crew::on(device, ClientId::simulated(0, 1), role, load)
         .check(file.plan.clone())
         .map_err(|why| Failure::new(INVALID, format!("the data do not fit the run: {why}")))?;
     Ok(Fit { examples: prepared.ready.examples, held_out: prepared.ready.holdout })
@@ -226,6 +231,10 @@ pub fn run(arguments: &Arguments, say: impl Fn(&str) + Clone + Send + 'static) -
     let file = arguments.run.as_ref().map(|path| RunFile::read(path, &arguments.set)).transpose()?.map(Arc::new);
     let loads = (0..arguments.identity.len().max(1)).map(|index| load(arguments, file.as_ref(), index));
     let loads = loads.collect::<Result<Vec<_>, _>>()?;
+    let device = arguments.device.open()?;
+    if let Some(reason) = device.passed_over() {
+        say(&format!("training on the CPU: {reason}"));
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(RUN_FAILED, error))?;
     let folders = match &arguments.join {
         Some(token) => vec![runtime.block_on(join(arguments, token, &say))?],
@@ -235,7 +244,7 @@ pub fn run(arguments: &Arguments, say: impl Fn(&str) + Clone + Send + 'static) -
     for (folder, load) in folders.into_iter().zip(loads) {
         members.push((Member::of(arguments, folder)?, load));
     }
-    runtime.block_on(serve(arguments, members, say))
+    runtime.block_on(serve(arguments, &device, members, say))
 }
 
 /// Becomes a member; the identity folder.
@@ -346,6 +355,7 @@ fn part_of(file: &RunFile, part: &str) -> Result<Held, Failure> {
 
 async fn serve(
     arguments: &Arguments,
+    device: &Device,
     members: Vec<(Member, Load)>,
     say: impl Fn(&str) + Clone + Send + 'static,
 ) -> Result<u8, Failure> {
@@ -357,7 +367,7 @@ async fn serve(
         let settings = agent::Settings {
             name: name.clone(),
             coordinator,
-            device: "cpu".to_owned(),
+            device: device.name().to_owned(),
             give_up_after: arguments.give_up_after.map(Duration::from_secs),
             once: arguments.once,
             outbox: Some(outbox),
@@ -366,7 +376,7 @@ async fn serve(
             idle: IDLE_TIMEOUT,
             models,
         };
-        let worker = Crew::new(name.clone(), role, load);
+        let worker = Crew::on(device.clone(), name.clone(), role, load);
         let name = if is_alone { String::new() } else { format!("{name}: ") };
         let say = say.clone();
         let tell = move |status| {

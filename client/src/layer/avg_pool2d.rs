@@ -47,7 +47,7 @@ impl<T: Element> Across<T> for AvgPool2d {
 }
 
 #[cfg(feature = "candle")]
-fn graph(place: &Place<'_>, x: &Tensor, _: &mut Graph<'_>) -> Result<Tensor> {
+fn graph(place: &Place<'_>, x: &Tensor, _: &Graph<'_>) -> Result<Tensor> {
     let Layer::AvgPool2d(pool) = place.layer() else { return another(place) };
     tributary_kernels::op::avg_pool2d(x, [window(pool); 2])
 }

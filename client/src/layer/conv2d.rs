@@ -66,7 +66,7 @@ impl<T: Element> Across<T> for Conv2d {
 }
 
 #[cfg(feature = "candle")]
-fn graph(place: &Place<'_>, x: &Tensor, graph: &mut Graph<'_>) -> Result<Tensor> {
+fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::Conv2d(conv2d) = place.layer() else { return another(place) };
     let options = tributary_kernels::op::Conv2dOptions {
         stride: [conv2d.stride; 2],

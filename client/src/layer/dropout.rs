@@ -8,8 +8,6 @@ use tributary_kernels::dropout;
 
 #[cfg(feature = "candle")]
 use super::Graph;
-#[cfg(feature = "candle")]
-use super::graph::another;
 use super::{Element, Operator, Place, Row, Within};
 
 pub(super) const ROW: Row = Row {
@@ -60,10 +58,14 @@ impl<T: Element> Within<T> for Dropout<T> {
 }
 
 #[cfg(feature = "candle")]
-fn graph(place: &Place<'_>, x: &Tensor, graph: &mut Graph<'_>) -> Result<Tensor> {
-    let Layer::Dropout(dropout) = place.layer() else { return another(place) };
-    let Some(stream) = graph.dropout.as_deref_mut() else { return Ok(x.clone()) };
-    let mut mask = Vec::<f64>::new();
-    draw(rate(dropout.p), x.elem_count(), stream, &mut Vec::new(), &mut mask);
-    x * Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?
+fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
+    graph.masks.map_or_else(|| Ok(x.clone()), |masks| x * masks.of(place)?)
+}
+
+/// Appends the factors of `count` values, dropped with probability `p`.
+#[cfg(feature = "candle")]
+pub(super) fn factors<T: Element>(p: f64, count: usize, stream: &mut Stream, factors: &mut Vec<T>) {
+    let mut mask = Vec::new();
+    draw(rate(p), count, stream, &mut Vec::new(), &mut mask);
+    factors.append(&mut mask);
 }

@@ -66,6 +66,6 @@ impl<T: Element> Across<T> for Embedding {
 }
 
 #[cfg(feature = "candle")]
-fn graph(place: &Place<'_>, x: &Tensor, graph: &mut Graph<'_>) -> Result<Tensor> {
+fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     tributary_kernels::op::embedding(&x.to_dtype(DType::U32)?, graph.weight(place)?)
 }

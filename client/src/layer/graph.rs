@@ -1,9 +1,13 @@
 //! Layers as candle tensors: what a graph is built from.
 
-use candle_core::{Result, Tensor, Var};
+use std::collections::BTreeMap;
+
+use candle_core::{Result, Tensor, Var, WithDType};
+use tributary_common::model::{Layer, Model};
 use tributary_common::rng::Stream;
 
-use super::{Place, ROWS};
+use super::{Element, Place, ROWS, dropout};
+use crate::device::Device;
 
 /// A parameter of the network.
 pub(crate) struct Learned {
@@ -15,8 +19,48 @@ pub(crate) struct Learned {
 pub(crate) struct Graph<'a> {
     /// In the packed order of the layout.
     pub(crate) parameters: &'a [Learned],
-    /// In training the stream that masks are drawn from.
-    pub(crate) dropout: Option<&'a mut Stream>,
+    /// In training what dropout multiplies with.
+    pub(crate) masks: Option<&'a Masks>,
+}
+
+/// The factors of a model's dropout layers for the examples of a batch, by the layers' indices.
+pub(crate) struct Masks(BTreeMap<usize, Tensor>);
+
+impl Masks {
+    /// Draws factors for so many examples of each stream, and zeros up to `rows` examples for each: tensors
+    /// `[streams · rows, …]`. The order of drawing is that of the layers, as when the layers draw for themselves.
+    pub(crate) fn draw<T: Element + WithDType>(
+        model: &Model,
+        streams: &mut [(&mut Stream, usize)],
+        rows: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut masks = BTreeMap::new();
+        for (index, layer) in model.layers.iter().enumerate() {
+            let Layer::Dropout(layer) = layer else { continue };
+            let shape = &model.shapes[index];
+            let values: usize = shape.iter().product();
+            let mut factors = Vec::with_capacity(streams.len() * rows * values);
+            for (stream, count) in streams.iter_mut() {
+                dropout::factors::<T>(layer.p, *count * values, stream, &mut factors);
+                factors.resize(factors.len() + (rows - *count) * values, T::zero());
+            }
+            let shape = [&[streams.len() * rows], shape.as_slice()].concat();
+            masks.insert(index, Tensor::from_vec(factors, shape, device.tensors())?);
+        }
+        Ok(Self(masks))
+    }
+
+    /// Those of some of the examples.
+    pub(crate) fn narrow(&self, start: usize, count: usize) -> Result<Self> {
+        self.0.iter().map(|(&index, mask)| Ok((index, mask.narrow(0, start, count)?))).collect::<Result<_>>().map(Self)
+    }
+
+    /// Those of the layer at `place`.
+    pub(super) fn of(&self, place: &Place<'_>) -> Result<&Tensor> {
+        let missing = || candle_core::Error::Msg(format!("layer {} has no mask", place.index));
+        self.0.get(&place.index).ok_or_else(missing)
+    }
 }
 
 impl Graph<'_> {
@@ -44,7 +88,7 @@ impl Graph<'_> {
 
 impl Place<'_> {
     /// The layer's output for `x`.
-    pub(crate) fn graph(&self, x: &Tensor, graph: &mut Graph<'_>) -> Result<Tensor> {
+    pub(crate) fn graph(&self, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
         let name = self.layer().name();
         let row = ROWS.iter().find(|row| row.name == name).expect("a test holds both lists of layers equal");
         (row.graph)(self, x, graph)

@@ -61,6 +61,6 @@ impl<T: Element> Across<T> for Linear {
 }
 
 #[cfg(feature = "candle")]
-fn graph(place: &Place<'_>, x: &Tensor, graph: &mut Graph<'_>) -> Result<Tensor> {
+fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     tributary_kernels::op::linear(x, graph.weight(place)?, graph.parameter(place, "bias"), Activation::Identity)
 }

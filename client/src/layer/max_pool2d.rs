@@ -57,7 +57,7 @@ impl<T: Element> Across<T> for MaxPool2d {
 }
 
 #[cfg(feature = "candle")]
-fn graph(place: &Place<'_>, x: &Tensor, _: &mut Graph<'_>) -> Result<Tensor> {
+fn graph(place: &Place<'_>, x: &Tensor, _: &Graph<'_>) -> Result<Tensor> {
     let Layer::MaxPool2d(pool) = place.layer() else { return another(place) };
     tributary_kernels::op::max_pool2d(x, [window(pool); 2])
 }

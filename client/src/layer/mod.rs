@@ -32,7 +32,7 @@ use tributary_kernels::workspace::Workspace;
 
 pub(crate) use element::Element;
 #[cfg(feature = "candle")]
-pub(crate) use graph::{Graph, Learned};
+pub(crate) use graph::{Graph, Learned, Masks};
 
 /// One kind of layer.
 pub(crate) struct Row {
@@ -44,7 +44,7 @@ pub(crate) struct Row {
     double: fn(&Place<'_>) -> Option<Operator<f64>>,
     /// Its output as a differentiable tensor; without activation, which follows as a layer of its own.
     #[cfg(feature = "candle")]
-    graph: fn(&Place<'_>, &candle_core::Tensor, &mut Graph<'_>) -> candle_core::Result<candle_core::Tensor>,
+    graph: fn(&Place<'_>, &candle_core::Tensor, &Graph<'_>) -> candle_core::Result<candle_core::Tensor>,
 }
 
 /// Every layer, by name.

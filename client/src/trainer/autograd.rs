@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use candle_core::backprop::GradStore;
-use candle_core::{Device, Result, Tensor, Var, WithDType};
+use candle_core::{Result, Tensor, Var, WithDType};
 use tributary_common::parameters::{AlignedBuffer, Parameters};
 use tributary_common::rng::Stream;
 use tributary_kernels::relu::Activation;
 
+use super::portion::{Portion, is_shortage};
 use super::tally::Tally;
 use super::{Error, Execution};
 use crate::data::Dataset;
-use crate::layer::{Element, Graph, Learned, Place};
+use crate::device::Device;
+use crate::layer::{Element, Graph, Learned, Masks, Place};
 use crate::loss::Truth;
 use crate::optimizer::Optimizer;
 use crate::plan::Plan;
@@ -27,49 +28,77 @@ impl From<candle_core::Error> for Error {
 pub(super) struct Autograd<T> {
     plan: Arc<Plan>,
     device: Device,
+    /// What one example takes between the layers, in bytes.
+    example_bytes: usize,
     /// In the packed order of the layout.
     parameters: Vec<Learned>,
     /// One each, or none before the first step with momentum.
     velocity: Vec<Tensor>,
     truth: Truth<T>,
+    /// Examples that go through the network at once.
+    portion: Portion,
 }
 
-/// What a forward pass yields: the outputs, as a tensor and as numbers, and the mean loss.
+/// What a pass over a batch yields: the outputs, the mean loss, and in training the mean's gradients, none for a parameter
+/// that gets none.
 struct Passed<T> {
     predicted: Vec<T>,
-    loss: Tensor,
     mean: f64,
+    gradients: Vec<Option<Tensor>>,
 }
 
 impl<T: Element + WithDType> Autograd<T> {
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
+    pub(super) fn new(plan: Arc<Plan>, device: Device, example_bytes: usize) -> Self {
         let truth = Truth { classes: Vec::new(), targets: Vec::new() };
-        Self { plan, device: Device::Cpu, parameters: Vec::new(), velocity: Vec::new(), truth }
+        let (parameters, velocity, portion) = (Vec::new(), Vec::new(), Portion::unlimited());
+        Self { plan, device, example_bytes, parameters, velocity, truth, portion }
     }
 
-    fn forward(&mut self, dataset: &Dataset, indices: &[u32], dropout: Option<&mut Stream>) -> Result<Passed<T>> {
+    /// Outputs and mean loss of these examples as tensors.
+    fn forward(&self, dataset: &Dataset, indices: &[u32], masks: Option<&Masks>) -> Result<[Tensor; 2]> {
         let model = &self.plan.model;
-        self.truth.gather(dataset, indices);
+        let mut truth: Truth<T> = Truth { classes: Vec::new(), targets: Vec::new() };
+        truth.gather(dataset, indices);
         let mut values = vec![T::zero(); indices.len() * dataset.values()];
         T::gather(dataset, indices, &mut values);
         let shape = [&[indices.len()], dataset.shape()].concat();
-        let mut x = Tensor::from_vec(values, shape, &self.device)?;
-        let mut graph = Graph { parameters: &self.parameters, dropout };
+        let mut x = Tensor::from_vec(values, shape, self.device.tensors())?;
+        let graph = Graph { parameters: &self.parameters, masks };
         for index in 0..model.layers.len() {
-            x = Place { model, index, activation: Activation::Identity }.graph(&x, &mut graph)?;
+            x = Place { model, index, activation: Activation::Identity }.graph(&x, &graph)?;
         }
-        let loss = self.plan.train.loss.graph(&x, &self.truth)?;
-        let mean = loss.to_dtype(candle_core::DType::F64)?.to_scalar()?;
-        Ok(Passed { predicted: x.flatten_all()?.to_vec1()?, loss, mean })
+        let loss = self.plan.train.loss.graph(&x, &truth)?;
+        Ok([x, loss])
+    }
+
+    /// A whole batch in portions of `size` examples; in training with `masks`. The portions' gradients add up to the
+    /// batch's, so that their size changes nothing but rounding.
+    fn pass(&self, dataset: &Dataset, indices: &[u32], masks: Option<&Masks>, size: usize) -> Result<Passed<T>> {
+        let mut passed = Passed { predicted: Vec::new(), mean: 0.0, gradients: Vec::new() };
+        for (number, portion) in indices.chunks(size).enumerate() {
+            let masks = masks.map(|masks| masks.narrow(number * size, portion.len())).transpose()?;
+            let [predicted, loss] = self.forward(dataset, portion, masks.as_ref())?;
+            #[expect(clippy::cast_precision_loss, reason = "a batch has at most 2^32 examples")]
+            let share = portion.len() as f64 / indices.len() as f64;
+            let mean: f64 = loss.to_dtype(candle_core::DType::F64)?.to_scalar()?;
+            passed.mean += share * mean;
+            passed.predicted.extend(predicted.flatten_all()?.to_vec1::<T>()?);
+            if masks.is_some() {
+                let store = loss.affine(share, 0.0)?.backward()?;
+                let own = self.parameters.iter().map(|learned| store.get(learned.var.as_tensor()).cloned());
+                passed.gradients = if number == 0 { own.collect() } else { sum(&passed.gradients, own)? };
+            }
+        }
+        Ok(passed)
     }
 
     /// One step along `gradients`, with `PyTorch`'s meaning of the constants.
-    fn descend(&mut self, gradients: &GradStore) -> std::result::Result<(), Error> {
+    fn descend(&mut self, gradients: &[Option<Tensor>]) -> std::result::Result<(), Error> {
         let Optimizer::Sgd(sgd) = self.plan.train.optimizer;
         let is_first = self.velocity.is_empty();
-        for (index, learned) in self.parameters.iter().enumerate() {
+        for (index, (learned, gradient)) in self.parameters.iter().zip(gradients).enumerate() {
             let w = learned.var.as_tensor();
-            let gradient = gradients.get(w).ok_or_else(|| Error::NoGradient { tensor: learned.name.clone() })?;
+            let gradient = gradient.as_ref().ok_or_else(|| Error::NoGradient { tensor: learned.name.clone() })?;
             let d = (gradient + w.affine(sgd.weight_decay, 0.0)?)?;
             let direction = if sgd.momentum > 0.0 {
                 let v = if is_first { d.clone() } else { (self.velocity[index].affine(sgd.momentum, 0.0)? + &d)? };
@@ -87,6 +116,20 @@ impl<T: Element + WithDType> Autograd<T> {
         Ok(())
     }
 
+    /// What a failure means to the user.
+    fn explain(&self, error: candle_core::Error) -> Error {
+        if !is_shortage(&error) {
+            return error.into();
+        }
+        // Parameters, their gradients, the velocity and what takes their place.
+        let needed = self.example_bytes.saturating_add(self.plan.model.layout.bytes().saturating_mul(4));
+        Error::OutOfMemory {
+            device: self.device.name().to_owned(),
+            needed,
+            free: self.device.free_bytes().map_or_else(String::new, |free| format!(", of which {free} are free")),
+        }
+    }
+
     fn count(&self, passed: &Passed<T>, tally: &mut Tally, batch: usize) -> std::result::Result<(), Error> {
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 2^32 examples")]
         let sum = passed.mean * batch as f64;
@@ -101,7 +144,7 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
         for tensor in model.layout().tensors() {
             let mut values = vec![T::zero(); tensor.count()];
             T::read(model.tensor(tensor), &mut values);
-            let var = Var::from_tensor(&Tensor::from_vec(values, tensor.shape.as_slice(), &self.device)?)?;
+            let var = Var::from_tensor(&Tensor::from_vec(values, tensor.shape.as_slice(), self.device.tensors())?)?;
             self.parameters.push(Learned { name: tensor.name.clone(), var });
         }
         Ok(())
@@ -114,16 +157,26 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
         dropout: &mut Stream,
         tally: Option<&mut Tally>,
     ) -> std::result::Result<f64, Error> {
-        let passed = self.forward(dataset, indices, Some(dropout))?;
+        self.truth.gather(dataset, indices);
+        // Drawn for the whole batch, so that the masks do not depend on portions.
+        let masks = Masks::draw::<T>(&self.plan.model, &mut [(dropout, indices.len())], indices.len(), &self.device)?;
+        let mut portion = std::mem::replace(&mut self.portion, Portion::unlimited());
+        let passed = portion.fit(indices.len(), |size| self.pass(dataset, indices, Some(&masks), size));
+        self.portion = portion;
+        let passed = passed.map_err(|error| self.explain(error))?;
         if let Some(tally) = tally {
             self.count(&passed, tally, indices.len())?;
         }
-        self.descend(&passed.loss.backward()?)?;
+        self.descend(&passed.gradients)?;
         Ok(passed.mean)
     }
 
     fn predict(&mut self, dataset: &Dataset, indices: &[u32], tally: &mut Tally) -> std::result::Result<(), Error> {
-        let passed = self.forward(dataset, indices, None)?;
+        self.truth.gather(dataset, indices);
+        let mut portion = std::mem::replace(&mut self.portion, Portion::unlimited());
+        let passed = portion.fit(indices.len(), |size| self.pass(dataset, indices, None, size));
+        self.portion = portion;
+        let passed = passed.map_err(|error| self.explain(error))?;
         self.count(&passed, tally, indices.len())
     }
 
@@ -140,9 +193,18 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
     }
 }
 
+/// Adds the gradients of another portion, parameter by parameter.
+fn sum(all: &[Option<Tensor>], more: impl Iterator<Item = Option<Tensor>>) -> Result<Vec<Option<Tensor>>> {
+    let pairs = all.iter().zip(more);
+    pairs.map(|(a, b)| a.as_ref().zip(b).map(|(a, b)| a + b).transpose()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tributary_common::id::Round;
+    use tributary_common::rng::{self, Purpose};
+
     use crate::trainer::tests::{Problem, images, normalised, sentences};
     use crate::trainer::{Local, Trainer, Unwatched};
 
@@ -192,21 +254,51 @@ mod tests {
         both(&crate::trainer::tests::line("optimizer = { kind = 'sgd', lr = 0.1 }, steps = 5"), 1e-13);
     }
 
+    fn dropout(problem: &Problem) -> Stream {
+        rng::stream(problem.plan.seed, Round(1), None, Purpose::Dropout)
+    }
+
+    /// A device that is short of memory takes a batch in portions; what it learns must be what another learns.
+    #[test]
+    fn a_batch_in_portions_gives_the_same_step_and_the_same_measures() {
+        let train = "optimizer = { kind = 'sgd', lr = 0.1, momentum = 0.9 }, steps = 1, batch = 'all'";
+        for problem in [images("f64", train), normalised("f64", train), sentences("f64", train)] {
+            let learned = |portion: Portion| {
+                let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), Device::cpu(), 1);
+                autograd.portion = portion;
+                autograd.begin(&problem.model).unwrap();
+                let (mut dropout, mut tally) = (dropout(&problem), Tally::new(&problem.plan.input).unwrap());
+                let examples = problem.task().examples;
+                for _ in 0..2 {
+                    autograd.learn(examples.dataset, examples.indices, &mut dropout, Some(&mut tally)).unwrap();
+                }
+                autograd.predict(examples.dataset, examples.indices, &mut tally).unwrap();
+                (autograd.update(&problem.model).unwrap().0, tally.into_metrics())
+            };
+            let (whole, measured) = learned(Portion::unlimited());
+            assert!(whole.norm() > 1e-3, "no training proves nothing");
+            for size in [1, 3] {
+                let (update, metrics) = learned(Portion::at_most(size));
+                let apart = update.values().zip(whole.values()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                // Two steps of f64, whose sums are added in another order.
+                assert!(apart < 1e-13, "portions of {size}: {apart} apart");
+                assert_eq!((metrics.n(), metrics.accuracy()), (measured.n(), measured.accuracy()));
+                assert!((metrics.loss() - measured.loss()).abs() < 1e-11);
+            }
+        }
+    }
+
     /// Some operators of the library silently drop gradients; training would go on with dead layers.
     #[test]
     fn a_parameter_without_gradient_is_an_error() {
         let problem = images("f64", "optimizer = { kind = 'sgd', lr = 0.1 }, steps = 1, batch = 3");
-        let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan));
+        let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), Device::cpu(), 1);
         autograd.begin(&problem.model).unwrap();
-        let var = Var::from_tensor(&Tensor::zeros(2, candle_core::DType::F64, &Device::Cpu).unwrap()).unwrap();
+        let var =
+            Var::from_tensor(&Tensor::zeros(2, candle_core::DType::F64, Device::cpu().tensors()).unwrap()).unwrap();
         autograd.parameters.push(Learned { name: "11.weight".to_owned(), var });
-        let mut stream = tributary_common::rng::stream(
-            problem.plan.seed,
-            tributary_common::id::Round(1),
-            None,
-            tributary_common::rng::Purpose::Dropout,
-        );
-        let error = autograd.learn(problem.task().examples.dataset, &[0, 1], &mut stream, None).unwrap_err();
+        let mut dropout = dropout(&problem);
+        let error = autograd.learn(problem.task().examples.dataset, &[0, 1], &mut dropout, None).unwrap_err();
         assert!(matches!(&error, Error::NoGradient { tensor } if tensor == "11.weight"), "{error}");
     }
 }

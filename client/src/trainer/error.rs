@@ -35,6 +35,16 @@ pub enum Error {
         /// The loss, or the tensor.
         what: String,
     },
+    /// Not even the smallest part of the work fits into the device's memory.
+    #[error("could not compute on {device}: about {needed} bytes of its memory are needed at once{free}")]
+    OutOfMemory {
+        /// Its name.
+        device: String,
+        /// Bytes that the smallest part of the work takes.
+        needed: usize,
+        /// How many are free, where the device tells.
+        free: String,
+    },
     /// A trainer of one's own failed.
     #[error("could not train: {0}")]
     Own(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -57,6 +67,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NonFinite { .. } => Some("lower the learning rate, or standardise the input"),
+            Self::OutOfMemory { .. } => {
+                Some("make the layers smaller, end what else runs on the device, or write --device cpu")
+            }
             Self::TooLarge { .. } => Some("lower `train.batch`, or make the layers smaller"),
             Self::NoExamples => Some("check the client's part of the partition and `data.holdout`"),
             Self::ExamplesDiffer(_) => Some("load the examples with the plan's `[input]`"),

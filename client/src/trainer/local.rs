@@ -11,15 +11,20 @@ use super::batches::Batches;
 use super::direct::Direct;
 use super::tally::Tally;
 use super::{Control, Error, Examples, Execution, Flow, Task, Trained, Trainer};
+use crate::device::Device;
 use crate::layer::Element;
 use crate::plan::{Batch, Plan};
 
 /// The most memory for values and gradients between the layers, 16 GiB: a plan must not exhaust a device.
 const BATCH_BYTES_MAX: usize = 1 << 34;
 
-/// Examples of a batch that automatic gradients measure: their layers keep everything in between.
+/// Examples of a batch that automatic gradients measure on the cores: their layers keep everything in between.
 #[cfg(feature = "candle")]
 const GRAPH_BATCH: usize = 32;
+
+/// The same on other devices, in bytes between the layers, 256 MiB: large enough that starting the work costs little.
+#[cfg(feature = "candle")]
+const DEVICE_BATCH_BYTES: usize = 1 << 28;
 
 /// Trains as the plan says, on one thread. Keeps its buffers from task to task.
 pub struct Local {
@@ -57,17 +62,37 @@ impl Local {
         Self { example_bytes: example_bytes(&plan), plan, execution, evaluation: Evaluation { batch, bytes } }
     }
 
-    /// The same by candle's automatic gradients: slower, for comparison.
+    /// A trainer for `plan` on `device`: on the cores as [`Local::new`], elsewhere by candle's automatic gradients.
+    #[must_use]
+    pub fn on(device: &Device, plan: Arc<Plan>) -> Self {
+        #[cfg(feature = "candle")]
+        if !device.is_cpu() {
+            let batch = (DEVICE_BATCH_BYTES / example_bytes(&plan)).clamp(1, super::PIECE);
+            return Self::by_autograd(plan, device, batch);
+        }
+        assert!(device.is_cpu(), "without candle there is no other device");
+        Self::new(plan)
+    }
+
+    /// A trainer on the cores by candle's automatic gradients: slower, for comparison.
     #[cfg(feature = "candle")]
     #[must_use]
     pub fn with_autograd(plan: Arc<Plan>) -> Self {
+        Self::by_autograd(plan, &Device::cpu(), GRAPH_BATCH)
+    }
+
+    /// Measures in batches of `batch` examples.
+    #[cfg(feature = "candle")]
+    fn by_autograd(plan: Arc<Plan>, device: &Device, batch: usize) -> Self {
         use super::autograd::Autograd;
+        let (example_bytes, device) = (example_bytes(&plan), device.clone());
         let execution: Box<dyn Execution> = match plan.model.dtype {
-            Dtype::F64 => Box::new(Autograd::<f64>::new(Arc::clone(&plan))),
-            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Box::new(Autograd::<f32>::new(Arc::clone(&plan))),
+            Dtype::F64 => Box::new(Autograd::<f64>::new(Arc::clone(&plan), device, example_bytes)),
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => {
+                Box::new(Autograd::<f32>::new(Arc::clone(&plan), device, example_bytes))
+            }
         };
-        let example_bytes = example_bytes(&plan);
-        let evaluation = Evaluation { batch: GRAPH_BATCH, bytes: example_bytes.saturating_mul(GRAPH_BATCH) };
+        let evaluation = Evaluation { batch, bytes: example_bytes.saturating_mul(batch) };
         Self { plan, execution, example_bytes, evaluation }
     }
 

@@ -15,6 +15,8 @@ mod error;
 #[cfg(test)]
 mod golden;
 mod local;
+#[cfg(feature = "candle")]
+mod portion;
 mod tally;
 #[cfg(test)]
 mod tests;

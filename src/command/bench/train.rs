@@ -45,6 +45,7 @@ impl Control for Stopwatch {
 pub(super) fn run(arguments: &arguments::BenchTrain, output: Output) -> Result<u8, Failure> {
     let invalid = |error: Error| Failure::new(INVALID, error);
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
+    let device = crate::command::device::open(arguments.device, output)?;
     let dealt = file.deal()?;
     let model = file.initial_model()?;
     let clients = dealt.parts.clients();
@@ -52,7 +53,7 @@ pub(super) fn run(arguments: &arguments::BenchTrain, output: Output) -> Result<u
     let client = largest.expect("a partition has clients");
     let indices = dealt.parts.part(client);
     let name = ClientId::simulated(client, clients);
-    let mut trainer = Local::new(Arc::clone(&file.plan));
+    let mut trainer = Local::on(&device, Arc::clone(&file.plan));
     let longest = Duration::from_secs_f64(arguments.seconds);
     let mut watch = Stopwatch { last: None, steps: Vec::new(), until: now() + longest };
     let mut tasks = Vec::new();
@@ -83,6 +84,7 @@ pub(super) fn run(arguments: &arguments::BenchTrain, output: Output) -> Result<u
     #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^53")]
     let pace = batch as f64 / steps.median();
     if output.format == Format::Text {
+        output.result(&format!("device          {}", device.name()));
         output.result(&format!("model           {} parameters, batches of {batch}", model.layout().count()));
         output.result(&format!("step            {}", steps.to_text()));
         output.result(&format!("pace            {pace:.0} examples a second"));
@@ -96,6 +98,7 @@ pub(super) fn run(arguments: &arguments::BenchTrain, output: Output) -> Result<u
     }
     output.document(&json!({
         "bench": "train",
+        "device": device.name(),
         "parameters": model.layout().count(),
         "batch": batch,
         "step_ms": steps.to_json(),

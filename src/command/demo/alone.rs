@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tributary_client::data::Dataset;
+use tributary_client::device::Device;
 use tributary_client::plan::holdout;
 use tributary_client::supply::Dealt;
 use tributary_client::trainer::{Examples, Local, Task, Trainer, Unwatched};
@@ -33,16 +34,17 @@ pub(super) struct Compared {
 /// Nothing where there are no test examples or no classes.
 pub(super) fn compare(
     file: &RunFile,
+    device: &Device,
     dealt: &Dealt,
     global: &Parameters,
     rounds: u64,
 ) -> Result<Option<Compared>, Failure> {
-    let Some((test, labels)) = dealt.test.as_ref().and_then(|test| Some((test, test.classes()?))) else {
+    let Some(test) = dealt.test.as_ref().filter(|test| test.classes().is_some()) else {
         return Ok(None);
     };
     let clients = dealt.parts.clients().min(CLIENTS);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let one = |index: usize| one_client(file, dealt, test, labels, global, index, rounds);
+    let one = |index: usize| one_client(file, device, dealt, test, global, index, rounds);
     let mut results = Vec::new();
     std::thread::scope(|scope| {
         let one = &one;
@@ -64,9 +66,9 @@ pub(super) fn compare(
 
 fn one_client(
     file: &RunFile,
+    device: &Device,
     dealt: &Dealt,
     test: &Dataset,
-    labels: &[u32],
     global: &Parameters,
     index: usize,
     rounds: u64,
@@ -74,7 +76,7 @@ fn one_client(
     let failed = |error| Failure::new(RUN_FAILED, format!("could not train a client alone: {error}"));
     let name = ClientId::simulated(index, dealt.parts.clients());
     let split = holdout::split(dealt.parts.part(index), file.plan.holdout, file.plan.seed, &name);
-    let mut trainer = Local::new(Arc::clone(&file.plan));
+    let mut trainer = Local::on(device, Arc::clone(&file.plan));
     let mut model = file.initial_model()?;
     for round in 1..=rounds {
         let examples = Examples { dataset: &dealt.train, indices: &split.train };
@@ -84,6 +86,7 @@ fn one_client(
         model = Parameters::of_values(Arc::clone(model.layout()), moved);
     }
     let classes = dealt.train.classes().unwrap_or_default();
+    let labels = test.classes().unwrap_or_default();
     let own: BTreeSet<u32> = split.train.iter().filter_map(|row| classes.get(*row as usize).copied()).collect();
     let all: Vec<u32> = (0..u32::try_from(test.len()).expect("data sets are below 2^32")).collect();
     let of_own: Vec<u32> = all.iter().copied().filter(|row| own.contains(&labels[*row as usize])).collect();

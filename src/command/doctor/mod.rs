@@ -4,6 +4,7 @@ mod buffers;
 mod certificate;
 mod clock;
 mod cpu;
+mod device;
 mod disk;
 mod path;
 mod permissions;
@@ -79,7 +80,7 @@ fn show(finding: &Finding, output: Output) {
 
 /// Every check that the arguments allow, this machine's first.
 fn examine(arguments: &arguments::Doctor) -> Result<Vec<Finding>, Failure> {
-    let mut findings = vec![cpu::check(), buffers::check()];
+    let mut findings = vec![cpu::check(), device::check(), buffers::check()];
     let mut run_bytes = 0;
     if let Some(file) = &arguments.file {
         let (finding, bytes) = run_file::check(file, &arguments.set);
