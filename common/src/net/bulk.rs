@@ -33,12 +33,7 @@ impl Default for Pace {
 /// # Errors
 /// The connection is gone, or the peer wants no more.
 pub async fn send(stream: &mut SendStream, bytes: &Bytes, from: usize) -> Result<(), Error> {
-    let mut at = from.min(bytes.len());
-    while at < bytes.len() {
-        let end = bytes.len().min(at + BLOCK_BYTES);
-        stream.write_chunk(bytes.slice(at..end)).await?;
-        at = end;
-    }
+    stream.write_chunk(bytes.slice(from.min(bytes.len())..)).await?;
     stream.finish().map_err(|_| Error::StreamEnded)
 }
 
