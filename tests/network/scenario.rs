@@ -356,24 +356,15 @@ fn run(folder: &Path, weather: &Weather) -> Run {
     let keeping = Keeping { durability: Durability::Power, models: 100 };
     let id = RunId(*b"a network of one");
     let folder: PathBuf = folder.to_owned();
-    if !folder.join("journal.sqlite").is_file() {
-        // What a process made that was gone before its journal: as if it had never begun.
-        drop(std::fs::remove_dir_all(&folder));
+    // Nothing was promised yet, where a process was gone before its first row.
+    if !folder.join("journal.sqlite").is_file() || Folder::is_unbegun(&folder) {
         let (store, journal) = Folder::create(&folder, &text, keeping).unwrap();
         let mut run = Run::new(id, &document, Arc::new(store)).unwrap();
         run.journal = Some(journal);
         return run;
     }
     let layout = Arc::clone(&Plan::parse(&document).unwrap().model.layout);
-    let (store, journal, resumed) = match Folder::resume(&folder, document.digest(), &layout, keeping) {
-        Ok(found) => found,
-        // A journal without a row: nothing was promised yet.
-        Err(error) if error.to_string().contains("its journal is empty") => {
-            std::fs::remove_dir_all(&folder).unwrap();
-            return run(&folder, weather);
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let (store, journal, resumed) = Folder::resume(&folder, document.digest(), &layout, keeping).unwrap();
     let mut run = Run::new(id, &document, Arc::new(store)).unwrap();
     let optimizer = Optimizer::with_state(run.strategy.optimizer, layout.count(), &resumed.optimizer);
     run.optimizer = optimizer.expect("the state that was kept");
