@@ -40,6 +40,7 @@ pub use registrar::Issuing;
 
 use crate::Strategy;
 use crate::optimize::Optimizer;
+use crate::screen::Screen;
 use crate::store::{Journal, Past, Store};
 use crate::strategy::plan_text;
 use door::{Crowd, Door, Entry};
@@ -266,7 +267,8 @@ fn renewals(issuing: Option<&Issuing>, limits: Limits) -> Renewals {
 /// Where updates come in. With a journal, what broke off of large ones survives the process.
 fn partials(run: &Run, limits: Limits) -> Result<Partials, Error> {
     let spools = spool::Spools::new(run.store.spool(), limits.staged_memory_bytes);
-    let partials = Partials::new(spools, Arc::clone(run.model.layout()), limits);
+    let blank = Screen::new(Arc::clone(run.model.layout()), &run.strategy.stages);
+    let partials = Partials::new(spools, Arc::new(blank), limits);
     match run.store.folder().filter(|_| run.journal.is_some()) {
         Some(folder) => partials.kept_in(&folder, now().into_std()).map_err(|error| Error::Internal(error.to_string())),
         None => Ok(partials),
