@@ -45,6 +45,12 @@ impl ClientId {
         let width = population.saturating_sub(1).to_string().len().max(3);
         Self(format!("client-{index:0width$}").into())
     }
+
+    /// The index in such a name.
+    #[must_use]
+    pub fn simulated_index(&self) -> Option<usize> {
+        self.0.strip_prefix("client-")?.parse().ok()
+    }
 }
 
 impl FromStr for ClientId {
@@ -186,5 +192,7 @@ mod tests {
         assert!(names.is_sorted());
         assert_eq!(ClientId::simulated(7, 10).as_str(), "client-007");
         assert_eq!(names[7].as_str(), "client-0007");
+        assert!(names.iter().enumerate().all(|(index, name)| name.simulated_index() == Some(index)));
+        assert_eq!("kitchen".parse::<ClientId>().unwrap().simulated_index(), None);
     }
 }

@@ -4,25 +4,33 @@ use std::sync::Arc;
 
 use tributary_common::Digest;
 use tributary_common::parameters::{Layout, squares_of};
+use tributary_common::stage::Pipeline;
 use tributary_common::sum;
 
 /// What is computed of an update, block by block as it comes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Screen {
     layout: Arc<Layout>,
     hasher: blake3::Hasher,
     /// Coordinates seen.
     at: usize,
-    squares: f64,
+    /// Only where a stage looks at the norm.
+    squares: Option<f64>,
     refusal: Option<String>,
 }
 
 impl Screen {
-    /// Nothing has come yet.
+    /// Nothing has come yet of an update that `stages` will open.
     #[must_use]
-    pub fn new(layout: Arc<Layout>) -> Self {
-        let hasher = layout.hasher();
-        Self { layout, hasher, at: 0, squares: 0.0, refusal: None }
+    pub fn new(layout: Arc<Layout>, stages: &Pipeline) -> Self {
+        let (hasher, squares) = (layout.hasher(), stages.needs_norm().then_some(0.0));
+        Self { layout, hasher, at: 0, squares, refusal: None }
+    }
+
+    /// What the update must fit.
+    #[must_use]
+    pub const fn layout(&self) -> &Arc<Layout> {
+        &self.layout
     }
 
     /// Takes the next block; blocks are multiples of every type's size.
@@ -37,7 +45,9 @@ impl Screen {
             self.refusal = Some(reason.clone());
             return Err(reason);
         }
-        self.squares += squares_of(dtype, block);
+        if let Some(squares) = &mut self.squares {
+            *squares += squares_of(dtype, block);
+        }
         self.at += block.len() / dtype.size();
         Ok(())
     }
@@ -66,9 +76,9 @@ impl Screen {
         error.to_string()
     }
 
-    /// Digest and Euclidean norm of what came.
+    /// Digest and Euclidean norm of what came; a norm that no stage needs is infinite, so that one that looks refuses.
     #[must_use]
     pub fn finish(&self) -> (Digest, f64) {
-        (self.hasher.finalize().into(), self.squares.sqrt())
+        (self.hasher.finalize().into(), self.squares.map_or(f64::INFINITY, f64::sqrt))
     }
 }

@@ -39,8 +39,8 @@ impl Threads {
     }
 }
 
-/// Does `work` for every job on `threads` threads and hands what comes out to `take`, on the caller's thread and in the order
-/// of the jobs. With one thread nothing is started.
+/// Does `work` for every job on `threads` threads, the caller's among them, and hands what comes out to `take`, on the
+/// caller's thread and in the order of the jobs. With one thread nothing is started.
 ///
 /// # Errors
 /// The first that comes; jobs that nobody has begun are left.
@@ -57,7 +57,7 @@ pub(crate) fn in_order<J: Send, R: Send, E: Send>(
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
         let (outbox, results) = mpsc::channel();
-        for _ in 0..threads.0 {
+        for _ in 1..threads.0 {
             let (outbox, next, work) = (outbox.clone(), &next, &work);
             scope.spawn(move || {
                 while let Some((index, job)) = next() {
@@ -70,14 +70,20 @@ pub(crate) fn in_order<J: Send, R: Send, E: Send>(
         }
         drop(outbox);
         let (mut turn, mut early) = (0, BTreeMap::new());
-        for (index, result) in results {
+        let mut came = |(index, result): (usize, Result<R, E>)| {
             early.insert(index, result?);
             while let Some(result) = early.remove(&turn) {
                 take(result);
                 turn += 1;
             }
+            Ok(())
+        };
+        // What is ready is taken first: it is still in a cache.
+        while let Some((index, job)) = next() {
+            came((index, work(job)))?;
+            results.try_iter().try_for_each(&mut came)?;
         }
-        Ok(())
+        results.into_iter().try_for_each(came)
     })
 }
 

@@ -9,7 +9,7 @@ use tributary_common::stage::Pipeline;
 
 use crate::aggregate::Aggregator;
 use crate::optimize;
-use crate::round::{CohortSize, Evaluation, Quorum, Settings};
+use crate::round::{CohortSize, Evaluation, Quorum, Settings, WeightShare};
 use crate::select::{self, Selector};
 
 /// The most rounds of a run.
@@ -91,7 +91,9 @@ impl Strategy {
         let input = Input::parse(root.section("input")?)?;
         let model = Model::parse(root.section("model")?, &input)?;
         let stages = Pipeline::parse(root.optional("stages"))?;
-        let aggregator = Aggregator::parse(root.section("aggregate")?)?;
+        let mut aggregate = root.section("aggregate")?;
+        let share = aggregate.optional("max_weight_share");
+        let aggregator = Aggregator::parse(aggregate)?;
         let optimizer = optimize::Rule::parse(root.section("server")?)?;
         let run = RunSection::parse(root.section("run")?)?;
         let (evaluate, evaluate_on, gate) = evaluate(root.section("evaluate")?)?;
@@ -102,11 +104,13 @@ impl Strategy {
             cohort: CohortSize::All,
             wait_for: 1,
             quorum: Quorum::Share(QUORUM),
+            max_weight_share: None,
             deadline: DEADLINE,
             evaluate,
             has_target: run.stop_at.is_some(),
         };
         cohort(root.section("cohort")?, &mut rounds)?;
+        rounds.max_weight_share = share.map(|item| weight_share(&item, &aggregator, rounds.cohort)).transpose()?;
         if let Some((_, place)) = run.stop_at.as_ref().filter(|_| !evaluate_on.central) {
             return Err(place
                 .fail("`run.stop_at` looks at the central accuracy, which is not measured")
@@ -202,6 +206,30 @@ fn cohort(mut table: Table, rounds: &mut Settings) -> Result<(), Error> {
     table.finish()
 }
 
+/// The share of a round's weight that no client may exceed.
+fn weight_share(item: &Item, aggregator: &Aggregator, cohort: CohortSize) -> Result<WeightShare, Error> {
+    let number = item.number()?;
+    let share = WeightShare::new(number).ok_or_else(|| {
+        item.fail(format!("`aggregate.max_weight_share` is {number}, which is not above 0 and at most 1"))
+    })?;
+    if !aggregator.weighs() {
+        return Err(item
+            .fail("`aggregate.max_weight_share` bounds weights, and here every update weighs the same")
+            .with_hint("remove it; the mean by examples is what weighs"));
+    }
+    if let CohortSize::Number(size) = cohort
+        && !share.suits(size)
+    {
+        return Err(item
+            .fail(format!("of a cohort of {size} no client can be held to {number} of the weight"))
+            .with_hint(format!(
+                "write at least {:.3}, or choose more clients by `cohort.size`",
+                1.0 / size as f64 + 5e-4
+            )));
+    }
+    Ok(share)
+}
+
 fn evaluate(mut table: Table) -> Result<(Option<Evaluation>, EvaluateOn, Option<f64>), Error> {
     let every = table.optional("every").map_or(Ok(1), |item| item.integer(1..=ROUNDS_MAX))?;
     let mut on = EvaluateOn::default();
@@ -287,6 +315,13 @@ mod tests {
         check("evaluate = { gate = 0.9 }", Err("not measured"));
         check("evaluate = { on = ['central'], gate = 0.9 }", Ok(()));
         check("cohort = { sise = 3 }", Err("unknown key `sise`"));
+        check("aggregate = { max_weight_share = 0.25 }", Ok(()));
+        check("aggregate = { max_weight_share = 0.25 }\ncohort = { size = 4 }", Ok(()));
+        check("cohort = { size = 3 }\naggregate = { max_weight_share = 0.25 }", Err("line 5: of a cohort of 3"));
+        check("aggregate = { max_weight_share = 0 }", Err("not above 0"));
+        check("aggregate = { max_weight_share = 1.5 }", Err("at most 1"));
+        check("aggregate = { weights = 'uniform', max_weight_share = 0.5 }", Err("weighs the same"));
+        check("aggregate = { rule = 'median', max_weight_share = 0.5 }", Err("weighs the same"));
         let document =
             Document::parse("r.toml", &RUN.replace("rounds = 3", "rounds = 3, stop_at = { central_accuracy = 0.9 }"));
         assert!(Strategy::parse(&document.unwrap()).unwrap_err().to_string().contains("not measured"));

@@ -127,7 +127,7 @@ fn journal_rows() {
     let (ticket, digest) = (TRAIN, Digest([6; 32]));
     let rows = [
         ("created", Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: digest }),
-        ("opened", Row::RoundOpened { ticket, cohort: (0..3).map(client).collect() }),
+        ("opened", Row::RoundOpened { ticket, cohort: (0..3).map(client).collect(), weight_max: None }),
         ("accepted", Row::UpdateAccepted { ticket, client: client(1), weight: 600, digest }),
         ("closing", Row::RoundClosing { ticket }),
         ("aborted", Row::RoundAborted { ticket, missing: "1 of 3 updates came".to_owned() }),

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use tributary_client::data::Dataset;
 use tributary_client::partition::Parts;
+use tributary_client::plan::holdout;
 use tributary_client::supply::Dealt;
 use tributary_common::id::ClientId;
+use tributary_coordinator::aggregate::Aggregator;
 
 /// The data of all clients and of the evaluator.
 #[derive(Clone, Debug)]
@@ -34,7 +36,15 @@ impl Population {
     /// The examples of a client, by the number in its name.
     #[must_use]
     pub fn part(&self, client: &ClientId) -> Option<&[u32]> {
-        let index: usize = client.as_str().strip_prefix("client-")?.parse().ok()?;
+        let index = client.simulated_index()?;
         (index < self.clients()).then(|| self.parts.part(index))
+    }
+
+    /// What each client's updates will weigh, as real clients announce when they join: `share` of its
+    /// examples each keeps from training.
+    pub(crate) fn announced(&self, share: f64, aggregator: &Aggregator) -> Arc<[u64]> {
+        let examples = (0..self.clients()).map(|index| self.parts.part(index).len());
+        let trained = examples.map(|examples| examples - holdout::held_out(examples, share));
+        trained.map(|trained| aggregator.announced(trained as u64)).collect()
     }
 }

@@ -232,7 +232,7 @@ fn perform(
             let task = Task { round, client: &client, model: &model, examples };
             trainer.train(&task, &mut control).map(|trained| {
                 let update = plan.stages.seal(trained.update);
-                let mut screen = Screen::new(Arc::clone(update.layout()));
+                let mut screen = Screen::new(Arc::clone(update.layout()), &plan.stages);
                 let taken = screen.take(update.bytes());
                 let (digest, norm) = screen.finish();
                 let norm = taken.map(|()| norm);

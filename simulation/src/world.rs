@@ -220,7 +220,10 @@ impl<'a> World<'a> {
         tell: &'a mut dyn FnMut(&Line),
     ) -> Result<Self, Error> {
         let settings = run.strategy.rounds.clone();
-        let roster = Roster::simulated(run.population.clients());
+        let roster = match settings.max_weight_share {
+            Some(_) => Roster::simulated_with(run.population.announced(run.plan.holdout, &run.strategy.aggregator)),
+            None => Roster::simulated(run.population.clients()),
+        };
         let mut effects = Vec::new();
         let past = &run.past;
         let optimizer_digest = match past.rows.is_empty() {
@@ -280,7 +283,7 @@ impl<'a> World<'a> {
         }
         if world.run.population.test.is_some() {
             let client = EVALUATOR.parse().expect("a name");
-            let joined = Event::Joined { client, role: Role::Evaluator, holding: None };
+            let joined = Event::Joined { client, role: Role::Evaluator, holding: None, weight: 0 };
             world.happen(Happening::Coordinator(joined), Duration::ZERO);
         }
         Ok(world)

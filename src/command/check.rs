@@ -4,6 +4,7 @@ use serde_json::json;
 use tributary_client::partition::{Rows, Skew};
 use tributary_client::supply::Dealt;
 use tributary_coordinator::aggregate::Needs;
+use tributary_coordinator::round::WeightShare;
 
 use crate::arguments;
 use crate::exit::{self, Failure};
@@ -30,6 +31,7 @@ pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Fa
         Needs::All => cohort * size,
         Needs::Sum => 0,
     };
+    let share = strategy.rounds.max_weight_share.map(WeightShare::get);
     if output.format != Format::Text {
         let layers: Vec<_> = model
             .layers
@@ -39,7 +41,7 @@ pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Fa
             .collect();
         output.document(&json!({
             "name": strategy.name, "rounds": strategy.rounds.rounds, "parameters": count, "model_bytes": size, "layers": layers,
-            "clients": clients, "cohort": cohort, "round_bytes_down": cohort * size, "round_bytes_up": cohort * size,
+            "clients": clients, "cohort": cohort, "max_weight_share": share, "round_bytes_down": cohort * size, "round_bytes_up": cohort * size,
             "coordinator_memory_bytes": memory, "coordinator_disk_bytes": disk, "partition": dealt.parts.digest(), "config": file.document.digest(),
         }));
         return Ok(exit::OK);
@@ -63,6 +65,9 @@ pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Fa
     output.fact("dealt as", &dealt.parts.digest().to_string());
     let round = bytes(cohort * size);
     output.fact("a round", &format!("{cohort} of {clients} clients, {round} down, {round} up, evaluation aside"));
+    if let Some(share) = share {
+        output.fact("one client", &format!("at most {:.4} of the weight that a round's cohort announces", share));
+    }
     let kept = if disk > 0 { format!(", {} of disk for a round's updates", bytes(disk)) } else { String::new() };
     output.fact("coordinator", &format!("at most {} of memory{kept}", bytes(memory)));
     let file = arguments::quoted(&arguments.run.file.display().to_string());

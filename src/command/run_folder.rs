@@ -36,7 +36,7 @@ pub(super) enum Choice<'a> {
     NewOrUnfinished,
     /// This folder, which must hold no run.
     Named(&'a Path),
-    /// This folder, whose run goes on.
+    /// This folder, whose run goes on, or begins where nothing of it was kept.
     Resume(&'a Path),
 }
 
@@ -50,6 +50,7 @@ pub(super) fn begin(file: &RunFile, choice: &Choice<'_>, durability: Durability,
             _ => create(file, &numbered(file, 1)?, keeping, id),
         },
         Choice::Named(path) => create(file, path, keeping, id),
+        Choice::Resume(path) if Folder::is_unbegun(path) => create(file, path, keeping, id),
         Choice::Resume(path) => resume(file, path, keeping),
     }
 }

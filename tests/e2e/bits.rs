@@ -63,3 +63,40 @@ fn deployed_processes_and_simulation_commit_the_same_models() {
     assert_eq!(deployed.len(), 4);
     same(&deployed, &simulated(federation.path(), &file, &[]));
 }
+
+/// Three clients that have little and one that has much, each holding some of it out.
+const UNEVEN: &str = r#"
+run = { name = "uneven", seed = 7, rounds = 3 }
+cohort = { size = "all", wait_for = 4, quorum = 4, deadline = 300 }
+input = { shape = [64], divide = 16, classes = 10 }
+data = { source = "digits", partition = { kind = "quantity", clients = 4, beta = 0.2 }, test = { every = 5 }, holdout = 0.25 }
+model = { init = "he_normal", layers = [{ kind = "linear", out = 10 }] }
+train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, epochs = 1, batch = 16 }
+evaluate = { on = ["central"] }
+"#;
+
+/// What goes wrong without it: what a client may weigh follows from what it announced in a deployment, and from what the
+/// simulation thinks that it would announce.
+#[test]
+fn deployed_processes_and_simulation_bound_a_clients_share_alike() {
+    let federation = Federation::new();
+    let file = federation.path().join("run.toml");
+    std::fs::write(&file, format!("{UNEVEN}aggregate = {{ max_weight_share = 0.3 }}\n")).unwrap();
+    let coordinator = federation.coordinator(&[]);
+    let members = federation.members(4, &coordinator.address);
+    let events = coordinator.process.end().ends_well().events();
+    members.into_iter().for_each(|member| _ = member.end().ends_well());
+    let deployed = models(&events);
+    assert_eq!(deployed.len(), 3);
+    same(&deployed, &simulated(federation.path(), &file, &[]));
+    // As counted from the slots: nobody is above its share, and somebody was brought down to it.
+    let weights: Vec<u64> = events
+        .iter()
+        .filter(|event| event["event"] == "slot" && event["round"] == 1)
+        .map(|event| event["weight"].as_u64().unwrap())
+        .collect();
+    let (most, all) = (*weights.iter().max().unwrap(), weights.iter().sum::<u64>());
+    assert!(weights.len() == 4 && 10 * most <= 3 * all, "{weights:?}");
+    std::fs::write(&file, UNEVEN).unwrap();
+    assert_ne!(deployed[0], simulated(federation.path(), &file, &[])[0], "{weights:?}");
+}

@@ -21,3 +21,15 @@ fn memory_and_disk_are_those_of_the_aggregation_rule() {
     assert_eq!(median["coordinator_memory_bytes"], always + clients * 8 * 4096 * 8);
     assert_eq!(median["coordinator_disk_bytes"], clients * model);
 }
+
+#[test]
+fn the_bound_of_one_clients_weight_is_told_and_one_that_cannot_be_kept_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let check = |more: &[&str]| say(folder.path(), &[&["check", file.to_str().unwrap()], more].concat());
+    let document = check(&["--json", "--set", "aggregate.max_weight_share=0.25"]).ends_well().document();
+    assert_eq!(document["max_weight_share"], 0.25);
+    assert_eq!(check(&["--json"]).ends_well().document()["max_weight_share"], serde_json::Value::Null);
+    let said = check(&["--set", "aggregate.max_weight_share=0.05", "--set", "cohort.size=5"]);
+    said.fails(3, &["of a cohort of 5 no client can be held to 0.05 of the weight", "hint: write at least 0.201"]);
+}

@@ -1,5 +1,7 @@
 //! A run's folder as its owner handles it: looked at, checked, taken back to an earlier version.
 
+use tributary_coordinator::store::{Durability, Folder, Keeping};
+
 use super::process::{example, run, say, tributary};
 
 #[test]
@@ -42,4 +44,20 @@ fn a_damaged_run_is_named_by_verify_and_not_gone_on_with() {
     simulate(&["--resume"]).fails(3, &["its digest is"]);
     std::fs::remove_file(folder.path().join("here/journal.sqlite")).unwrap();
     say(folder.path(), &["inspect", "here"]).fails(3, &["holds no `journal.sqlite`"]);
+}
+
+/// What goes wrong without it: a coordinator that was killed in its first moment is stuck, because its folder holds neither
+/// a run that could go on nor nothing.
+#[test]
+fn a_run_that_was_killed_before_its_first_row_begins_again_in_its_folder() {
+    for more in [&[][..], &["--resume"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let keeping = Keeping { durability: Durability::Power, models: 3 };
+        drop(Folder::create(&folder.path().join("here"), "what there was", keeping).unwrap());
+        let mut command = tributary(folder.path());
+        command.arg("sim").arg(example("digits.toml")).args(["--json-lines", "--out", "here"]);
+        let events = run(command.args(["--set", "run.rounds=2"]).args(more)).ends_well().events();
+        assert_eq!(events.last().unwrap()["rounds"], 2);
+        assert!(say(folder.path(), &["verify", "here"]).ends_well().out.starts_with("whole: "));
+    }
 }

@@ -255,6 +255,31 @@ fn devices_that_join_beyond_their_limit_are_refused() {
     });
 }
 
+/// What goes wrong without it: one member has the authority sign and write without end, and the others wait for it.
+#[test]
+fn a_member_that_renews_without_end_is_refused_and_the_others_are_not() {
+    runtime().block_on(async {
+        let small = Small::new(Limits { renewals_per_half_life: 3, ..Limits::default() });
+        let mut first = small.join("a").await;
+        for _ in 0..3 {
+            assert!(matches!(renew(&first).await, Answer::Certificate(_)));
+        }
+        // Another connection is the same member.
+        first = small.join("a").await;
+        let refused = renew(&first).await;
+        assert!(matches!(&refused, Answer::Refused { reason } if reason.contains("renewed 3 times")), "{refused:?}");
+        assert!(matches!(renew(&small.join("b").await).await, Answer::Certificate(_)));
+        assert!(first.connection.close_reason().is_none(), "it may go on with the certificate that it has");
+    });
+}
+
+async fn renew(liar: &Liar) -> Answer {
+    let (mut send, mut recv) = liar.connection.open_bi().await.unwrap();
+    let request = tributary_certs::enrolment::Request::new().unwrap();
+    net::write_message(&mut send, &Request::Renew { request: request.pem().to_owned() }).await.unwrap();
+    net::read_message(&mut recv).await.unwrap()
+}
+
 #[test]
 fn a_connection_has_eight_streams_and_the_ninth_waits_for_one_to_end() {
     runtime().block_on(async {

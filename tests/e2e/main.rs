@@ -21,6 +21,7 @@ mod layers;
 mod limits;
 mod load;
 mod membership;
+mod midway;
 mod mistakes;
 mod process;
 mod proxy;

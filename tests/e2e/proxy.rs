@@ -83,6 +83,11 @@ impl Proxy {
         }
     }
 
+    /// Lets pass again what was cut.
+    pub(crate) fn mend(&self) {
+        self.traffic().flows.values_mut().for_each(|flow| flow.is_cut = false);
+    }
+
     /// Connections that were tried.
     pub(crate) fn connections(&self) -> usize {
         self.traffic().flows.len()

@@ -1,7 +1,7 @@
 //! A coordinator that stops or is killed, and comes back: all clients notice, and do not come back all at once.
 //!
 //! The long form: `TRIBUTARY_RESTART_CLIENTS=500 cargo test --release --workspace --test e2e restart -- --nocapture` prints
-//! when the last client noticed that the coordinator had been killed.
+//! when the last client noticed that the coordinator had been killed, and when all had joined it again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -197,6 +197,7 @@ fn every_client_notices_that_the_coordinator_was_killed_and_is_back() {
         let other = lost.iter().find(|(_, reason, _)| !reason.contains("reset"));
         assert_eq!(other, None);
         crowd.joined(n_joined, &mut statuses).await;
+        say(&format!("all had joined again after {:?}", back.elapsed()));
         over.cancel();
         while let Some(agent) = agents.join_next().await {
             agent.unwrap();

@@ -146,7 +146,7 @@ fn ten(way: Way, trouble: Trouble, bytes: u64) -> Vec<(Way, u64, Trouble)> {
 
 /// What a transfer of `bytes` may send over `connections` in all: itself, and what was on its way when each but the last
 /// was cut: a stream's window, and what is held back until a block is full.
-fn bound(bytes: u64, connections: usize) -> u64 {
+pub(crate) fn bound(bytes: u64, connections: usize) -> u64 {
     let window = u64::from(Windows::default().stream_bytes) + BLOCK_BYTES as u64;
     let cuts = connections as u64 - 1;
     (bytes + cuts * window) * (100 + OVERHEAD_PERCENT) / 100 + connections as u64 * CONNECTION_BYTES

@@ -16,6 +16,7 @@
 mod host;
 mod network;
 mod oracle;
+mod restart;
 mod scenario;
 mod weather;
 

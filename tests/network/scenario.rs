@@ -55,7 +55,7 @@ pub(crate) const CLIENTS: usize = 5;
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A client's connection is probed after this much silence.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// … and ends after this much.
 const IDLE: Duration = Duration::from_secs(15);
@@ -104,6 +104,8 @@ impl Federation {
 pub(crate) struct Played {
     /// Every event that a user can see, with the virtual time at which it was told.
     pub(crate) trace: Vec<String>,
+    /// When clients lost their coordinator, and why.
+    pub(crate) lost: Vec<(Duration, String)>,
     /// What happened how often.
     pub(crate) happened: BTreeMap<&'static str, u64>,
 }
@@ -112,6 +114,7 @@ pub(crate) struct Played {
 #[derive(Default)]
 struct Told {
     trace: Vec<String>,
+    lost: Vec<(Duration, String)>,
     acknowledged: Vec<Acknowledged>,
     /// What clients trained, with a number for each time.
     trained: BTreeMap<(usize, Digest), u64>,
@@ -146,8 +149,13 @@ struct Scenario<'a> {
 
 /// Plays one seed to the end of its run, and checks who counted.
 pub(crate) fn play(federation: &Federation, seed: u64) -> Played {
+    play_in(federation, seed, Weather::draw(seed))
+}
+
+/// Plays one seed in a weather of one's choice.
+pub(crate) fn play_in(federation: &Federation, seed: u64, weather: Weather) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async { Scenario::new(federation, seed).play().await })
+    runtime.block_on(async { Scenario::new(federation, seed, weather).play().await })
 }
 
 const HUB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -158,8 +166,7 @@ fn address(client: usize) -> IpAddr {
 }
 
 impl<'a> Scenario<'a> {
-    fn new(federation: &'a Federation, seed: u64) -> Self {
-        let weather = Weather::draw(seed);
+    fn new(federation: &'a Federation, seed: u64, weather: Weather) -> Self {
         let mut scenario = Self {
             federation,
             seed,
@@ -217,7 +224,7 @@ impl<'a> Scenario<'a> {
         let checked = oracle::check(&self.folder.path().join("run"), self.weather.rounds, &told.acknowledged);
         self.happened.extend(self.network.happened());
         self.happened.extend(checked);
-        Played { trace: told.trace, happened: self.happened }
+        Played { trace: told.trace, lost: told.lost, happened: self.happened }
     }
 
     async fn happen(&mut self, happening: Happening) {
@@ -323,6 +330,9 @@ impl<'a> Scenario<'a> {
                 *receipt = Digest([0; 32]);
             }
             let mut told = told.lock().unwrap();
+            if let Status::Retrying { reason, .. } = &status {
+                told.lost.push((began.elapsed(), reason.clone()));
+            }
             told.trace.push(format!("{:?} {name} {status:?}", began.elapsed()));
             if let Status::Acknowledged { ticket, digest, .. } = status {
                 let training = told.trained[&(client, digest)];
@@ -346,24 +356,15 @@ fn run(folder: &Path, weather: &Weather) -> Run {
     let keeping = Keeping { durability: Durability::Power, models: 100 };
     let id = RunId(*b"a network of one");
     let folder: PathBuf = folder.to_owned();
-    if !folder.join("journal.sqlite").is_file() {
-        // What a process made that was gone before its journal: as if it had never begun.
-        drop(std::fs::remove_dir_all(&folder));
+    // Nothing was promised yet, where a process was gone before its first row.
+    if !folder.join("journal.sqlite").is_file() || Folder::is_unbegun(&folder) {
         let (store, journal) = Folder::create(&folder, &text, keeping).unwrap();
         let mut run = Run::new(id, &document, Arc::new(store)).unwrap();
         run.journal = Some(journal);
         return run;
     }
     let layout = Arc::clone(&Plan::parse(&document).unwrap().model.layout);
-    let (store, journal, resumed) = match Folder::resume(&folder, document.digest(), &layout, keeping) {
-        Ok(found) => found,
-        // A journal without a row: nothing was promised yet.
-        Err(error) if error.to_string().contains("its journal is empty") => {
-            std::fs::remove_dir_all(&folder).unwrap();
-            return run(&folder, weather);
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let (store, journal, resumed) = Folder::resume(&folder, document.digest(), &layout, keeping).unwrap();
     let mut run = Run::new(id, &document, Arc::new(store)).unwrap();
     let optimizer = Optimizer::with_state(run.strategy.optimizer, layout.count(), &resumed.optimizer);
     run.optimizer = optimizer.expect("the state that was kept");

@@ -6,6 +6,7 @@ mod models;
 mod outbox;
 mod probe;
 mod session;
+mod silence;
 mod status;
 mod transfer;
 mod worker;

@@ -23,7 +23,7 @@ use super::models::Models;
 use super::outbox::{Outbox, Restored};
 use super::transfer::Fetched;
 use super::worker::{Finished, Order, Outcome, Prepared, Thread};
-use super::{Ended, Failure, Membership, Settings, Status, transfer};
+use super::{Ended, Failure, Membership, Settings, Status, silence, transfer};
 use crate::machine::{Effect, Event, Machine};
 
 /// Messages that may wait between the reader's task and the session.
@@ -258,6 +258,7 @@ impl Session {
         }
         let mut live = Live::new(connection.clone(), control);
         live.read(reader);
+        live.tasks.spawn(silence::ask(connection.clone(), settings.keep_alive, settings.windows));
         self.claimed = claimed.filter(|held| held.run == welcome.run).map(|held| held.ticket);
         self.prepare(welcome, &mut live, tell).await?;
         let mut renewal = JoinSet::new();
@@ -582,11 +583,12 @@ impl Session {
     }
 }
 
-/// What lives as long as the connection. Dropping it aborts the reader.
+/// What lives as long as the connection. Dropping it aborts the tasks.
 struct Live {
     connection: Connection,
     control: SendStream,
-    reader: JoinSet<()>,
+    /// The reader, and who asks when nothing comes.
+    tasks: JoinSet<()>,
     outbox: mpsc::Sender<Result<ToClient, net::Error>>,
     inbox: mpsc::Receiver<Result<ToClient, net::Error>>,
     /// Percent last said for a ticket: a message a percent is a message too many.
@@ -596,12 +598,12 @@ struct Live {
 impl Live {
     fn new(connection: Connection, control: SendStream) -> Self {
         let (outbox, inbox) = mpsc::channel(INBOX);
-        Self { connection, control, reader: JoinSet::new(), outbox, inbox, told: None }
+        Self { connection, control, tasks: JoinSet::new(), outbox, inbox, told: None }
     }
 
     fn read(&mut self, mut reader: FrameReader) {
         let outbox = self.outbox.clone();
-        self.reader.spawn(async move {
+        self.tasks.spawn(async move {
             loop {
                 let message = match reader.next::<ToClient>().await {
                     Ok(Some(message)) => Ok(message),

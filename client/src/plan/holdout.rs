@@ -12,20 +12,29 @@ pub struct Split {
     pub held_out: Vec<u32>,
 }
 
+/// How many of so many examples are held out: `share` of them, rounded down, and never all.
+///
+/// # Panics
+/// If the share is not from 0 to 1; a plan's never is.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at most 2^32 examples, and a share of them is not more"
+)]
+pub fn held_out(examples: usize, share: f64) -> usize {
+    assert!((0.0..=1.0).contains(&share), "a share is from 0 to 1");
+    ((examples as f64 * share) as usize).min(examples.saturating_sub(1))
+}
+
 /// Holds out `share` of `examples`, rounded down.
 ///
 /// # Panics
 /// If the share is not from 0 to 1; a plan's never is.
 #[must_use]
 pub fn split(examples: &[u32], share: f64, seed: Seed, client: &ClientId) -> Split {
-    assert!((0.0..=1.0).contains(&share), "a share is from 0 to 1");
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most 2^32 examples, and a share of them is not more"
-    )]
-    let count = ((examples.len() as f64 * share) as usize).min(examples.len().saturating_sub(1));
+    let count = held_out(examples.len(), share);
     let mut positions: Vec<usize> = (0..examples.len()).collect();
     rng::stream(seed, Round(0), Some(client), Purpose::Holdout).shuffle(&mut positions);
     let mut is_held_out = vec![false; examples.len()];

@@ -33,12 +33,7 @@ impl Default for Pace {
 /// # Errors
 /// The connection is gone, or the peer wants no more.
 pub async fn send(stream: &mut SendStream, bytes: &Bytes, from: usize) -> Result<(), Error> {
-    let mut at = from.min(bytes.len());
-    while at < bytes.len() {
-        let end = bytes.len().min(at + BLOCK_BYTES);
-        stream.write_chunk(bytes.slice(at..end)).await?;
-        at = end;
-    }
+    stream.write_chunk(bytes.slice(from.min(bytes.len())..)).await?;
     stream.finish().map_err(|_| Error::StreamEnded)
 }
 
@@ -118,19 +113,19 @@ async fn take_all(
     mut take: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     loop {
-        let mut quota = pace.bytes.max(1);
+        let mut came = 0;
         let taking = async {
-            while quota > 0 {
-                let chunk = stream.read_chunk(BLOCK_BYTES, true).await;
-                let Some(chunk) = chunk.map_err(|error| Error::Read(error.to_string()))? else { return Ok(false) };
-                quota = quota.saturating_sub(chunk.bytes.len() as u64);
+            let broken = |error: quinn::ReadError| Error::Read(error.to_string());
+            while let Some(chunk) = stream.read_chunk(BLOCK_BYTES, true).await.map_err(broken)? {
+                came += chunk.bytes.len() as u64;
                 take(&chunk.bytes)?;
             }
-            Ok::<_, Error>(true)
+            Ok(())
         };
-        let slow = |_| Error::PeerIsSlow { bytes: pace.bytes, seconds: pace.period.as_secs_f64() };
-        if !tokio::time::timeout(pace.period, taking).await.map_err(slow)?? {
-            return Ok(());
+        match tokio::time::timeout(pace.period, taking).await {
+            Ok(taken) => return taken,
+            Err(_) if came >= pace.bytes.max(1) => {}
+            Err(_) => return Err(Error::PeerIsSlow { bytes: pace.bytes, seconds: pace.period.as_secs_f64() }),
         }
     }
 }

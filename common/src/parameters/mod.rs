@@ -1,6 +1,7 @@
 //! All tensors of a model, or of an update, in one contiguous aligned buffer.
 
 mod buffer;
+mod buffers;
 mod dtype;
 mod layout;
 pub mod safetensors;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use tributary_kernels::widest::{self, Pass};
 
 pub use buffer::{ALIGNMENT, AlignedBuffer};
+pub use buffers::Buffers;
 pub use dtype::Dtype;
 pub use layout::{Layout, LayoutError, PARAMETERS_BYTES_MAX, TENSORS_MAX, Tensor};
 

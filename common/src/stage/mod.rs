@@ -66,6 +66,12 @@ impl Pipeline {
         })
     }
 
+    /// Whether [`Pipeline::open`] looks at the norm: it costs a pass over the update.
+    #[must_use]
+    pub fn needs_norm(&self) -> bool {
+        self.0.iter().any(|stage| matches!(stage, Stage::Clip(_)))
+    }
+
     /// The coordinator's half, given the norm that was computed while the update arrived.
     ///
     /// # Errors

@@ -196,6 +196,7 @@ const fn total(weight: u64, more: u64) -> Result<u64, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sum::Spare;
     use crate::sum::{DELTA_MAX, WEIGHT_MAX, check_bytes};
     use half::{bf16, f16};
     use proptest::prelude::*;
@@ -358,10 +359,13 @@ mod tests {
         }
         assert_eq!(split, whole);
         assert_eq!(bits_of(&means), bits_of(&mean(&whole)));
-        split.spans().for_each(|mut span| span.clear());
+        let mut spare = Spare::default();
+        split.spans().for_each(|mut span| span.clear(&mut spare));
         let mut empty = Sum::new(len, 40).unwrap();
         empty.admit(weight(33)).unwrap();
         assert_eq!(split, empty);
+        split.spans().for_each(|mut span| span.prepare(&mut spare));
+        assert_eq!(split, empty, "memory that was used before holds zeros");
     }
 
     /// What nobody has folded into takes no memory, also in a saved sum, and merges like zeros.

@@ -38,6 +38,26 @@ impl Block {
         }
     }
 
+    /// Takes one of `spare`'s lanes, if nothing was folded yet; `false` if there is none.
+    pub(super) fn take(&mut self, spare: &mut Vec<Box<[i64]>>) -> bool {
+        if let Lanes::Zeros(_) = self.lanes {
+            let Some(lanes) = spare.pop() else { return false };
+            self.lanes = Lanes::Narrow(lanes);
+        }
+        true
+    }
+
+    /// Sets every coordinate to zero; returns the lanes, zeroed, if they were 64 bits wide.
+    pub(super) fn clear(&mut self) -> Option<Box<[i64]>> {
+        match std::mem::replace(self, Self::zeros(self.len())).lanes {
+            Lanes::Narrow(mut lanes) => {
+                lanes.fill(0);
+                Some(lanes)
+            }
+            Lanes::Wide(_) | Lanes::Zeros(_) => None,
+        }
+    }
+
     pub(super) const fn is_wide(&self) -> bool {
         matches!(self.lanes, Lanes::Wide(_))
     }

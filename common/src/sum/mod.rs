@@ -22,7 +22,7 @@ mod weight;
 
 pub use accumulator::Sum;
 pub use error::Error;
-pub use part::Part;
+pub use part::{Part, Spare};
 pub use piece::{check, check_bytes};
 pub(crate) use quotient::quotient;
 pub use value::Value;

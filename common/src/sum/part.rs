@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::accumulator::means_into;
 use super::block::Block;
 use super::piece::{Piece, largest, pieces};
-use super::{BLOCK, Error, Value, Weight};
+use super::{BLOCK, Error, SPAN, Value, Weight};
 use crate::parameters::Dtype;
 
 /// A range of a sum's coordinates, to be folded into by one thread while others fold into other parts.
@@ -18,6 +18,10 @@ pub struct Part<'a> {
     bits: u32,
     blocks: &'a mut [Block],
 }
+
+/// Memory of parts that were cleared, for those that come after them: fresh memory costs as much as to fold into it.
+#[derive(Debug, Default)]
+pub struct Spare(Vec<Box<[i64]>>);
 
 impl<'a> Part<'a> {
     pub(super) const fn new(range: Range<usize>, bits: u32, blocks: &'a mut [Block]) -> Self {
@@ -74,8 +78,20 @@ impl<'a> Part<'a> {
         means_into(self.blocks, range.start - self.start..range.end - self.start, out, weight, self.bits)
     }
 
-    /// Sets every coordinate to zero and gives its memory back.
-    pub fn clear(&mut self) {
-        self.blocks.iter_mut().for_each(|block| *block = Block::zeros(block.len()));
+    /// Takes memory that an earlier part left, where nothing was folded yet.
+    pub fn prepare(&mut self, spare: &mut Spare) {
+        for block in self.blocks.iter_mut().filter(|block| block.len() == BLOCK) {
+            if !block.take(&mut spare.0) {
+                return;
+            }
+        }
+    }
+
+    /// Sets every coordinate to zero and leaves its memory in `spare`, up to that of one [`SPAN`]; the rest is given back.
+    pub fn clear(&mut self, spare: &mut Spare) {
+        for block in &mut *self.blocks {
+            let lanes = block.clear().filter(|lanes| lanes.len() == BLOCK && spare.0.len() < SPAN / BLOCK);
+            spare.0.extend(lanes);
+        }
     }
 }

@@ -91,6 +91,12 @@ impl Aggregator {
         }
     }
 
+    /// Whether updates of a run file's rule may weigh differently: not where each counts alike.
+    #[must_use]
+    pub const fn weighs(&self) -> bool {
+        matches!(self.rule, Rule::Mean(Weights::Examples))
+    }
+
     /// Memory that a round's updates take on the coordinator at most, in bytes, for a model of `parameters` and a cohort of
     /// `clients`: the exact sum, or a block of every update for each thread.
     #[must_use]
@@ -99,6 +105,12 @@ impl Aggregator {
             Needs::All => clients.saturating_mul((THREADS_MAX * BLOCK * size_of::<f64>()) as u64),
             Needs::Sum => parameters.saturating_mul(size_of::<i64>() as u64),
         }
+    }
+
+    /// What updates that will be trained on so many examples will weigh; 0 for a number that no update may have.
+    #[must_use]
+    pub fn announced(&self, examples: u64) -> u64 {
+        self.weight(examples).map_or(0, Weight::get)
     }
 
     /// The weight in the sum of an update that was trained on `examples` (at least 1, at most 2^32): never more

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tributary_common::parameters::Dtype;
-use tributary_common::sum::{Part, Sum, Weight};
+use tributary_common::sum::{Part, Spare, Sum, Weight};
 
 use super::{Aggregate, Coordinates, Error, Kept};
 #[cfg(test)]
@@ -68,7 +68,7 @@ impl<U: Kept> Summed<U> {
     pub(super) fn mean(&mut self) -> Mean<'_, U> {
         let weight = self.sum.weight();
         let spans = self.sum.spans().map(Mutex::new).collect();
-        Mean { dtype: self.dtype, spans, waiting: &self.waiting, weight }
+        Mean { dtype: self.dtype, spans, waiting: &self.waiting, weight, spares: Mutex::default() }
     }
 }
 
@@ -91,6 +91,8 @@ pub(super) struct Mean<'a, U> {
     spans: Vec<Mutex<Part<'a>>>,
     waiting: &'a [(U, Weight)],
     weight: u64,
+    /// One for each thread that ever opened a span while all were taken.
+    spares: Mutex<Vec<Spare>>,
 }
 
 impl<U: Kept> Aggregate for Mean<'_, U> {
@@ -100,19 +102,31 @@ impl<U: Kept> Aggregate for Mean<'_, U> {
         if Bug::FloatSum.is_planted() {
             return Ok(Box::new(Floats::sum(part.range(), self.dtype, self.waiting)?));
         }
+        let spares = &self.spares;
+        let mut spare = spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        part.prepare(&mut spare);
         fold(&mut part, self.dtype, self.waiting)?;
-        Ok(Box::new(Opened { part, weight: self.weight }))
+        Ok(Box::new(Opened { part, weight: self.weight, spare, spares }))
     }
 }
 
 struct Opened<'a, 'b> {
     part: MutexGuard<'a, Part<'b>>,
     weight: u64,
+    spare: Spare,
+    spares: &'a Mutex<Vec<Spare>>,
 }
 
 impl Coordinates for Opened<'_, '_> {
     fn read(&mut self, range: Range<usize>, out: &mut [f64]) -> Result<(), Error> {
         Ok(self.part.mean_into_f64(range, out, self.weight)?)
+    }
+}
+
+impl Drop for Opened<'_, '_> {
+    fn drop(&mut self) {
+        self.part.clear(&mut self.spare);
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.spare));
     }
 }
 
@@ -148,11 +162,5 @@ impl Coordinates for Floats {
         let sums = &self.sums[range.start - self.begin..range.end - self.begin];
         out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum / self.weight);
         Ok(())
-    }
-}
-
-impl Drop for Opened<'_, '_> {
-    fn drop(&mut self) {
-        self.part.clear();
     }
 }

@@ -39,7 +39,7 @@ impl World {
             (ToCoordinator::Ready, Some(member)) => {
                 member.is_ready = true;
                 let holding = member.holding.take();
-                Some(Event::Joined { client, role, holding })
+                Some(Event::Joined { client, role, holding, weight: 1 })
             }
             (ToCoordinator::Accept { ticket }, Some(_)) => Some(Event::TaskAccepted { client, ticket }),
             (ToCoordinator::Progress { ticket }, Some(_)) => Some(Event::Progress { client, ticket }),

@@ -137,7 +137,7 @@ impl Oracle {
                 self.ends(*ticket, Ending::Aborted);
                 true
             }
-            Row::RoundOpened { ticket, cohort } => {
+            Row::RoundOpened { ticket, cohort, .. } => {
                 let before = self.cohorts.insert(*ticket, cohort.clone());
                 assert!(before.is_none(), "{ticket} opens twice");
                 false

@@ -296,6 +296,7 @@ fn draw_settings(stream: &mut Stream, seed: u64, n_clients: usize) -> Settings {
         cohort,
         wait_for: 1 + pick(stream, n_clients),
         quorum,
+        max_weight_share: None,
         deadline: DEADLINE,
         evaluate,
         has_target: false,

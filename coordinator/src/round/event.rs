@@ -40,6 +40,8 @@ pub enum Event {
         role: Role,
         /// The ticket for which it holds an update that was not acknowledged.
         holding: Option<Ticket>,
+        /// What its updates will weigh, as it announces; 0 if nothing good was announced.
+        weight: u64,
     },
     /// A connection is gone.
     Left {

@@ -40,6 +40,7 @@ impl Machine {
         for place in &round.places {
             match place.slot {
                 Slot::Folded { weight: one, .. } => {
+                    assert!(round.weight_max.is_none_or(|most| one <= most), "an update weighs no more than its share");
                     n_folded += 1;
                     weight += one;
                     weight_accepted += one;

@@ -161,7 +161,10 @@ impl Machine {
             Event::Closed { ticket } => self.closed(ticket),
             Event::Committed { version, digest } => self.committed(version, digest, effects),
             Event::Evaluated { client, ticket } => self.evaluated(&client, ticket),
-            Event::Joined { client, role, holding } => self.joined(now, client, role, holding, effects),
+            Event::Joined { client, role, holding, weight } => {
+                self.roster.join(&client, role, weight);
+                self.joined(now, client, role, holding, effects);
+            }
             Event::Left { client } => self.left(now, &client),
             Event::Refused { client, ticket, reason } => self.refused(now, client, ticket, reason, effects),
             Event::Revoked { client } => self.revoked(now, &client, effects),

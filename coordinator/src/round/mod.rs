@@ -24,6 +24,7 @@ mod roster;
 mod row;
 mod settings;
 mod settled;
+mod share;
 mod slot;
 mod standing;
 
@@ -34,6 +35,7 @@ pub use phase::Phase;
 pub use roster::Roster;
 pub use row::{Recorded, Row};
 pub use settings::{ATTEMPTS_MAX, CohortSize, Evaluation, Quorum, Settings, WEIGHT_MAX, WEIGHT_SUM_MAX};
+pub use share::WeightShare;
 pub use slot::{Loss, Slot};
 pub use standing::Standing;
 

@@ -53,8 +53,13 @@ impl Machine {
         let quorum = self.settings.quorum.of(size);
         let cohort = self.choose(joined, size);
         let ticket = Ticket::Train { round: self.round, attempt: self.attempt };
-        self.phase = Phase::Collecting(Collecting::new(ticket, &cohort, size, quorum, now));
-        self.append(Row::RoundOpened { ticket, cohort }, After::Open, effects);
+        let announced = |client| self.roster.weight(client);
+        let share = self.settings.max_weight_share;
+        let weight_max = share.map(|share| share.weight_max(&cohort.iter().map(announced).collect::<Vec<_>>()));
+        let mut round = Collecting::new(ticket, &cohort, size, quorum, now);
+        round.weight_max = weight_max;
+        self.phase = Phase::Collecting(round);
+        self.append(Row::RoundOpened { ticket, cohort, weight_max }, After::Open, effects);
         #[cfg(test)]
         if Bug::OfferBeforeFsync.is_planted() {
             self.waiting.back_mut().expect("a row was just given out").1 = After::Nothing;

@@ -24,7 +24,6 @@ impl Machine {
         holding: Option<Ticket>,
         effects: &mut Vec<Effect>,
     ) {
-        self.roster.join(&client, role);
         if let Some(ticket) = holding {
             self.answer_holding(&client, ticket, effects);
         }
@@ -149,6 +148,8 @@ impl Machine {
                 if let Err(reason) = check_weight(weight, round.weight_accepted) {
                     return self.refused(now, client, ticket, reason, effects);
                 }
+                // What it stated is what it is refused for; what it counts for is bounded by what the cohort announced.
+                let weight = weight.min(round.weight_max.unwrap_or(weight));
                 round.set(index, Slot::Staged { weight, digest }, now);
                 let row = Row::UpdateAccepted { ticket, client: client.clone(), weight, digest };
                 #[cfg(test)]

@@ -68,6 +68,8 @@ pub struct Collecting {
     pub(super) target: usize,
     /// The fewest updates that may be committed.
     pub(super) quorum: usize,
+    /// The most that one update may weigh; none: what its client states.
+    pub(super) weight_max: Option<u64>,
     /// Sum of the weights of staged and folded updates.
     pub(super) weight_accepted: u64,
     /// Sum of the weights of folded updates.
@@ -94,6 +96,7 @@ impl Collecting {
             built: None,
             target,
             quorum,
+            weight_max: None,
             weight_accepted: 0,
             weight: 0,
             n_folded: 0,

@@ -48,10 +48,11 @@ impl Machine {
             return;
         }
         match (&recorded.row, &mut self.phase) {
-            (Row::RoundOpened { ticket, cohort }, _) => {
+            (Row::RoundOpened { ticket, cohort, weight_max }, _) => {
                 let quorum = self.settings.quorum.of(cohort.len());
                 let mut round = Collecting::new(*ticket, cohort, cohort.len(), quorum, recorded.at);
                 round.is_open = true;
+                round.weight_max = *weight_max;
                 round.deadline = recorded.at + self.settings.deadline;
                 self.phase = Phase::Collecting(round);
             }

@@ -48,6 +48,10 @@ pub enum Row {
         ticket: Ticket,
         /// The clients, in order of slots.
         cohort: Vec<ClientId>,
+        /// The most that one update may weigh, where a client's share is bounded: it follows from what the cohort announced
+        /// when it was chosen, which the next process does not know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight_max: Option<u64>,
     },
     /// Somebody went back to an earlier version; what came after it counts no more.
     RolledBack {

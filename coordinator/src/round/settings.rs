@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tributary_common::id::Seed;
 
+use super::share::WeightShare;
 use crate::select::Selector;
 
 /// Attempts at one round before the run gives up.
@@ -124,6 +125,8 @@ pub struct Settings {
     pub wait_for: usize,
     /// The fewest updates that may be committed.
     pub quorum: Quorum,
+    /// The largest share of a round's weight that one client may have; none: what it states.
+    pub max_weight_share: Option<WeightShare>,
     /// How long a round may take.
     pub deadline: Duration,
     /// What is measured, if anything.

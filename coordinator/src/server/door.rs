@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use super::limits::{Limits, Rate};
+use super::bucket::Bucket;
+use super::limits::Limits;
 
 /// What becomes of one that knocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,34 +27,6 @@ pub(super) struct Crowd {
     pub(super) connections: usize,
     /// Those in the handshake.
     pub(super) half_open: usize,
-}
-
-/// A token bucket; how fast it fills is said by whoever asks.
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    at: Duration,
-}
-
-impl Bucket {
-    fn full(rate: Rate, at: Duration) -> Self {
-        Self { tokens: f64::from(rate.burst), at }
-    }
-
-    fn fill(&mut self, rate: Rate, at: Duration) {
-        let came = at.saturating_sub(self.at).as_secs_f64() * rate.per_second;
-        self.tokens = (self.tokens + came).min(f64::from(rate.burst));
-        self.at = at;
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.tokens < 1.0
-    }
-
-    /// Whether nothing would be lost by forgetting it.
-    fn is_full(&self, rate: Rate) -> bool {
-        self.tokens >= f64::from(rate.burst)
-    }
 }
 
 /// Counts handshakes, in all and by address.
@@ -143,6 +116,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::Rate;
     use super::*;
 
     const NOBODY: Crowd = Crowd { connections: 0, half_open: 0 };

@@ -363,10 +363,11 @@ impl Driver {
             return;
         };
         let event = match message {
-            ToCoordinator::Ready(_) => {
+            ToCoordinator::Ready(ready) => {
                 member.is_ready = true;
                 let (role, holding) = (member.role, member.holding.take());
-                Event::Joined { client, role, holding }
+                let weight = self.strategy.aggregator.announced(ready.examples);
+                Event::Joined { client, role, holding, weight }
             }
             ToCoordinator::Unfit { reason } => {
                 let line = Recorder::notice(Some(client), format!("cannot take part: {}", short_text(reason)));

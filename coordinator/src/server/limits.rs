@@ -33,6 +33,9 @@ pub struct Limits {
     pub addresses: usize,
     /// Devices that may be joining at once, where there is a port for it; more are refused. Default 32.
     pub joining_connections: usize,
+    /// New certificates that one member gets in half of a certificate's life, where they are given here; more are refused
+    /// until then. An honest client asks once, and again where an answer is lost. Default 8.
+    pub renewals_per_half_life: u32,
     /// How long a peer may take from its first packet to `Hello`. Default 10 s.
     pub handshake: Duration,
     /// The slowest that an upload may be. Default 16 KiB in 30 s.
@@ -73,6 +76,7 @@ impl Default for Limits {
             handshakes: Rate { per_second: 1_000.0, burst: 4_000 },
             addresses: 4_096,
             joining_connections: 32,
+            renewals_per_half_life: 8,
             handshake: Duration::from_secs(10),
             upload_pace: Pace::default(),
             upload_longest: Duration::from_secs(6 * 3600),

@@ -1,6 +1,7 @@
 //! The coordinator's shell: an endpoint that accepts members, one session a connection, one driver that owns the machine,
 //! one thread that folds.
 
+mod bucket;
 mod door;
 mod driver;
 mod fold;
@@ -8,6 +9,7 @@ mod limits;
 mod models;
 mod partials;
 mod registrar;
+mod renewals;
 mod returning;
 mod revocation;
 mod role;
@@ -38,12 +40,14 @@ pub use registrar::Issuing;
 
 use crate::Strategy;
 use crate::optimize::Optimizer;
+use crate::screen::Screen;
 use crate::store::{Journal, Past, Store};
 use crate::strategy::plan_text;
 use door::{Crowd, Door, Entry};
 use driver::{Driver, Given};
 use partials::Partials;
 use registrar::Registrar;
+use renewals::Renewals;
 use session::Shared;
 
 /// Events that may wait for the driver: sessions wait when it is full, the driver never does.
@@ -215,6 +219,7 @@ impl Server {
         let shared = Arc::new(Shared {
             inputs: inbox,
             revoked: list.clone(),
+            renewals: renewals(self.issuing.as_deref(), self.limits),
             issuing: self.issuing,
             models: models.watch(),
             stages: run.strategy.stages.clone(),
@@ -253,10 +258,17 @@ impl Server {
     }
 }
 
+/// Who has renewed lately, of those that this coordinator gives certificates.
+fn renewals(issuing: Option<&Issuing>, limits: Limits) -> Renewals {
+    let validity = issuing.map_or(Duration::ZERO, |issuing| issuing.validity);
+    Renewals::new(limits.renewals_per_half_life, validity, limits.connections)
+}
+
 /// Where updates come in. With a journal, what broke off of large ones survives the process.
 fn partials(run: &Run, limits: Limits) -> Result<Partials, Error> {
     let spools = spool::Spools::new(run.store.spool(), limits.staged_memory_bytes);
-    let partials = Partials::new(spools, Arc::clone(run.model.layout()), limits);
+    let blank = Screen::new(Arc::clone(run.model.layout()), &run.strategy.stages);
+    let partials = Partials::new(spools, Arc::new(blank), limits);
     match run.store.folder().filter(|_| run.journal.is_some()) {
         Some(folder) => partials.kept_in(&folder, now().into_std()).map_err(|error| Error::Internal(error.to_string())),
         None => Ok(partials),

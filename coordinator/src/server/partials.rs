@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use tempfile::TempPath;
 use tributary_common::Digest;
 use tributary_common::id::{Attempt, ClientId, Round, Ticket, Version};
-use tributary_common::parameters::Layout;
 
 use super::limits::Limits;
 use super::spool::Spools;
 use super::upload::Upload;
+use crate::screen::Screen;
 
 /// Where uploads that broke off outlive the process, in the run's folder.
 const FOLDER: &str = "partial";
@@ -76,7 +76,7 @@ pub(super) struct TooMany;
 pub(super) struct Partials {
     folder: Option<PathBuf>,
     spools: Spools,
-    layout: Arc<Layout>,
+    blank: Arc<Screen>,
     limits: Limits,
     entries: Mutex<Entries>,
 }
@@ -90,8 +90,8 @@ struct Entries {
 
 impl Partials {
     /// No uploads, which end with the process.
-    pub(super) fn new(spools: Spools, layout: Arc<Layout>, limits: Limits) -> Self {
-        Self { folder: None, spools, layout, limits, entries: Mutex::default() }
+    pub(super) fn new(spools: Spools, blank: Arc<Screen>, limits: Limits) -> Self {
+        Self { folder: None, spools, blank, limits, entries: Mutex::default() }
     }
 
     /// The uploads that another process left in the run's folder `run`; those of this one will be found there too.
@@ -106,8 +106,8 @@ impl Partials {
             let Some(key) = entry.file_name().to_str().and_then(Key::of_file) else { continue };
             let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
             let Some(since) = now.checked_sub(age) else { continue };
-            let upload = Arc::new(tokio::sync::Mutex::new(Upload::left(Arc::clone(&self.layout), path)));
-            left.insert(key, Entry { upload, bytes: self.layout.bytes() as u64, since });
+            let upload = Arc::new(tokio::sync::Mutex::new(Upload::left(Arc::clone(&self.blank), path)));
+            left.insert(key, Entry { upload, bytes: self.blank.layout().bytes() as u64, since });
         }
         self.tidy(&mut left, now);
         self.folder = Some(folder);
@@ -138,7 +138,7 @@ impl Partials {
             let oldest = oldest.min_by_key(|(_, entry)| entry.since).map(|(key, _)| key.clone()).ok_or(TooMany)?;
             entries.remove(&oldest);
         }
-        let upload = Arc::new(tokio::sync::Mutex::new(Upload::nothing(Arc::clone(&self.layout))));
+        let upload = Arc::new(tokio::sync::Mutex::new(Upload::nothing(Arc::clone(&self.blank))));
         entries.insert(key.clone(), Entry { upload: Arc::clone(&upload), bytes, since: now });
         Ok(upload)
     }
@@ -227,7 +227,9 @@ fn of_client<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_common::parameters::Dtype;
+    use tributary_common::config::Document;
+    use tributary_common::parameters::{Dtype, Layout};
+    use tributary_common::stage::Pipeline;
 
     /// Not a multiple of a page, and more than one.
     const BYTES: usize = 400_000;
@@ -242,7 +244,9 @@ mod tests {
     }
 
     fn partials(limits: Limits) -> Partials {
-        Partials::new(Spools::new(None, 0), layout(), limits)
+        let clip = Document::parse("run.toml", "stages = [{ kind = 'clip', norm = 1.0 }]").unwrap();
+        let stages = Pipeline::parse(clip.table().optional("stages")).unwrap();
+        Partials::new(Spools::new(None, 0), Arc::new(Screen::new(layout(), &stages)), limits)
     }
 
     #[expect(clippy::disallowed_methods, reason = "an age needs a beginning")]

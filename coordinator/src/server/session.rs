@@ -22,6 +22,7 @@ use super::limits::Limits;
 use super::models::Served;
 use super::partials::Partials;
 use super::registrar::{self, Issuing};
+use super::renewals::Renewals;
 use super::revocation::Revoked;
 use super::role;
 use super::spool::Spool;
@@ -146,6 +147,7 @@ pub(super) struct Shared {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) revoked: Revoked,
     pub(super) issuing: Option<Arc<Issuing>>,
+    pub(super) renewals: Renewals,
     pub(super) models: watch::Receiver<Served>,
     pub(super) stages: Pipeline,
     pub(super) partials: Arc<Partials>,
@@ -363,10 +365,7 @@ impl Session {
                 answer(&mut send, &Answer::Permit { from: 0 }).await
             }
             Request::Renew { request } => {
-                let renewed = match &self.shared.issuing {
-                    Some(issuing) => issuing.renew(&self.peer, request).await,
-                    None => Answer::Refused { reason: "this coordinator gives no certificates".to_owned() },
-                };
+                let renewed = self.renew(request).await;
                 answer(&mut send, &renewed).await
             }
         };
@@ -374,6 +373,19 @@ impl Session {
             tracing::debug!(client = %self.client(), %error, "a transfer ended early");
         }
         Ok(())
+    }
+
+    async fn renew(&self, request: String) -> Answer {
+        let Some(issuing) = &self.shared.issuing else {
+            return Answer::Refused { reason: "this coordinator gives no certificates".to_owned() };
+        };
+        match self.shared.renewals.count(self.client()) {
+            Ok(()) => issuing.renew(&self.peer, request).await,
+            Err(reason) => {
+                tracing::info!(client = %self.client(), reason, "refused a renewal");
+                Answer::Refused { reason }
+            }
+        }
     }
 
     async fn get(&self, send: &mut SendStream, digest: Digest, from: u64) -> Result<(), net::Error> {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tempfile::TempPath;
+use tributary_common::parameters::AlignedBuffer;
 
 use crate::aggregate::Kept;
 use crate::store::journal::{KeptUpdate, Payload, SEGMENT_PAYLOAD_BYTES_MAX};
@@ -38,7 +39,7 @@ impl Spools {
         let small = usize::try_from(bytes).ok().filter(|_| bytes <= self.largest);
         if let Some(bytes) = small.filter(|bytes| self.reserve(*bytes)) {
             let lease = Lease { bytes, used: Arc::clone(&self.memory_used) };
-            return Ok(Spool(Inner::Memory { bytes: Vec::with_capacity(bytes), lease }));
+            return Ok(Spool(Inner::Memory { buffer: AlignedBuffer::zeroed(bytes), held: 0, lease }));
         }
         let Some(path) = file else {
             let (file, path) = tempfile::NamedTempFile::new_in(&self.folder)?.into_parts();
@@ -74,21 +75,13 @@ pub(super) struct Spool(Inner);
 #[derive(Debug)]
 enum Inner {
     /// Its name is temporary until the journal takes it over.
-    File {
-        file: File,
-        path: Option<TempPath>,
-    },
+    File { file: File, path: Option<TempPath> },
     /// Kept by an earlier process.
     Kept(KeptUpdate),
-    Memory {
-        bytes: Vec<u8>,
-        lease: Lease,
-    },
+    /// `held` bytes of the buffer are written.
+    Memory { buffer: AlignedBuffer, held: usize, lease: Lease },
     /// In memory, and on its way into the journal.
-    Shared {
-        bytes: Bytes,
-        _lease: Lease,
-    },
+    Shared { bytes: Bytes, _lease: Lease },
 }
 
 impl From<KeptUpdate> for Spool {
@@ -114,8 +107,10 @@ impl Spool {
     pub(super) fn write(&mut self, block: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Inner::File { file, .. } => file.write_all(block),
-            Inner::Memory { bytes, .. } => {
-                bytes.extend_from_slice(block);
+            Inner::Memory { buffer, held, .. } => {
+                let room = buffer.as_mut().get_mut(*held..*held + block.len()).ok_or(ErrorKind::FileTooLarge)?;
+                room.copy_from_slice(block);
+                *held += block.len();
                 Ok(())
             }
             Inner::Kept(_) | Inner::Shared { .. } => Err(ErrorKind::PermissionDenied.into()),
@@ -130,8 +125,8 @@ impl Spool {
                 Ok(Some(Payload::File { file: file.try_clone()?, path }))
             }
             Inner::Kept(_) | Inner::Shared { .. } => Ok(None),
-            Inner::Memory { bytes, lease } => {
-                let bytes = Bytes::from(std::mem::take(bytes));
+            Inner::Memory { buffer, lease, .. } => {
+                let bytes = std::mem::replace(buffer, AlignedBuffer::zeroed(0)).into_bytes();
                 let lease = Lease { bytes: std::mem::take(&mut lease.bytes), used: Arc::clone(&lease.used) };
                 self.0 = Inner::Shared { bytes: bytes.clone(), _lease: lease };
                 Ok(Some(Payload::Bytes(bytes)))
@@ -144,7 +139,7 @@ impl Kept for Spool {
     fn read<'a>(&'a self, range: Range<usize>, scratch: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let at = range.start as u64;
         match &self.0 {
-            Inner::Memory { bytes, .. } => return Ok(&bytes[range]),
+            Inner::Memory { buffer, .. } => return Ok(&buffer.as_ref()[range]),
             Inner::Shared { bytes, .. } => return Ok(&bytes[range]),
             Inner::Kept(kept) => {
                 scratch.resize(range.len(), 0);

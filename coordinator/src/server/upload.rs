@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tempfile::TempPath;
 use tributary_common::Digest;
 use tributary_common::net::GRAIN_BYTES;
-use tributary_common::parameters::Layout;
 
 use super::spool::{Spool, Spools};
 use crate::screen::Screen;
@@ -19,7 +18,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// An update of which some bytes may be here.
 #[derive(Debug)]
 pub(super) struct Upload {
-    layout: Arc<Layout>,
+    /// What every transfer of the update begins with.
+    blank: Arc<Screen>,
     state: State,
 }
 
@@ -51,13 +51,13 @@ pub(super) enum Flaw {
 
 impl Upload {
     /// Nothing is here yet.
-    pub(super) const fn nothing(layout: Arc<Layout>) -> Self {
-        Self { layout, state: State::Nothing }
+    pub(super) const fn nothing(blank: Arc<Screen>) -> Self {
+        Self { blank, state: State::Nothing }
     }
 
     /// What an earlier process left in a file.
-    pub(super) const fn left(layout: Arc<Layout>, path: TempPath) -> Self {
-        Self { layout, state: State::Left { path, known: None } }
+    pub(super) const fn left(blank: Arc<Screen>, path: TempPath) -> Self {
+        Self { blank, state: State::Left { path, known: None } }
     }
 
     /// Whether the update is here already and somewhere else.
@@ -76,7 +76,7 @@ impl Upload {
         };
         let (spool, screen, held) = match taken_up {
             Some(taken_up) => taken_up,
-            None => (spools.open(bytes, file)?, Box::new(Screen::new(Arc::clone(&self.layout))), 0),
+            None => (spools.open(bytes, file)?, Box::new(Screen::clone(&self.blank)), 0),
         };
         self.state = State::Coming { spool, screen, held, resumed: held };
         Ok(held)
@@ -100,7 +100,7 @@ impl Upload {
             return Ok(None);
         }
         file.set_len(held)?;
-        let mut screen = Box::new(Screen::new(Arc::clone(&self.layout)));
+        let mut screen = Box::new(Screen::clone(&self.blank));
         let (mut left, mut block) = (usize::try_from(held).map_err(io::Error::other)?, vec![0; BLOCK_BYTES]);
         while left > 0 {
             let count = left.min(BLOCK_BYTES);

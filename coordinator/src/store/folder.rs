@@ -2,7 +2,7 @@
 //! `best.safetensors`. For the next process: `journal.sqlite`, `updates/`, `models/`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use tributary_common::parameters::{Layout, Parameters};
 
 use super::journal::{self, Brings, Item, Journal};
 use super::models::{self, Kept, Models};
-use super::{Durability, Error, Past, Store, disk, io, told};
+use super::{Durability, Error, Past, Store, disk, io, told, unbegun};
 use crate::round::{Recorded, Row};
 
 /// A run folder that is written to.
@@ -52,7 +52,7 @@ pub struct Resumed {
     pub optimizer: Vec<u8>,
 }
 
-const EVENTS: &str = "events.jsonl";
+pub(super) const EVENTS: &str = "events.jsonl";
 const METRICS: &str = "metrics.csv";
 const MODEL: &str = "model.safetensors";
 
@@ -60,6 +60,13 @@ const METRICS_HEADER: &str = "round,version,clients,weight,seconds,bytes_down,by
     train_loss,train_accuracy,local_loss,local_accuracy,central_loss,central_accuracy,central_macro_f1\n";
 
 impl Folder {
+    /// Whether `path` holds what a process left that was gone before its run's first row was durable: then [`Folder::create`]
+    /// begins there as if there were nothing.
+    #[must_use]
+    pub fn is_unbegun(path: &Path) -> bool {
+        unbegun::is_left(path)
+    }
+
     /// Starts a run in `path`, which must hold none; `run_file` is kept as `run.toml`.
     ///
     /// # Errors
@@ -67,16 +74,17 @@ impl Folder {
     pub fn create(path: &Path, run_file: &str, keeping: Keeping) -> Result<(Self, Journal), Error> {
         fs::create_dir_all(path).map_err(io(path))?;
         let file = path.join("run.toml");
-        let created = OpenOptions::new().write(true).create_new(true).open(&file);
-        let mut created = created.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => Error::FolderInUse(path.to_owned()),
-            _ => io(&file)(error),
-        })?;
-        created.write_all(run_file.as_bytes()).map_err(io(&file))?;
-        let folder = Self::open(path, keeping, &[], &[])?;
-        folder.with(|files| files.metrics.write_all(METRICS_HEADER.as_bytes()).map_err(io(path)))?;
+        if file.exists() && !Self::is_unbegun(path) {
+            return Err(Error::FolderInUse(path.to_owned()));
+        }
+        // First, because it holds the lock: what is there of the others is this process's now.
         let journal = Journal::create(path, keeping.durability)?;
-        Ok((folder, journal))
+        let write = |name: &str, text: &str| fs::write(path.join(name), text).map_err(io(&path.join(name)));
+        [("run.toml", run_file), (EVENTS, ""), (METRICS, METRICS_HEADER)]
+            .into_iter()
+            .try_for_each(|(name, text)| write(name, text))?;
+        keeping.durability.settle_names(path)?;
+        Ok((Self::open(path, keeping, &[], &[])?, journal))
     }
 
     /// Goes on with the run in `path`, which must have been started with the configuration `config` for a model of this

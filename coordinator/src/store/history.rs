@@ -116,7 +116,7 @@ fn tell(entry: &Entry, chapters: &mut Vec<Chapter>) {
     let begin = |part, outcome| Chapter { part, wall_ms, seconds: 0.0, outcome, began: at };
     let outcome = match &entry.body.recorded.row {
         Row::RunCreated { .. } => return,
-        Row::RoundOpened { ticket: Ticket::Train { round, attempt }, cohort } => {
+        Row::RoundOpened { ticket: Ticket::Train { round, attempt }, cohort, .. } => {
             let part = Part { round: round.0, attempt: attempt.0, cohort: cohort.len(), accepted: 0, weight: 0 };
             return chapters.push(begin(Some(part), Outcome::Open));
         }
@@ -169,7 +169,11 @@ mod tests {
     #[test]
     fn every_attempt_has_its_line_and_its_end() {
         let ticket = |round, attempt| Ticket::Train { round: Round(round), attempt: Attempt(attempt) };
-        let opened = |t| Row::RoundOpened { ticket: t, cohort: (0..3).map(|i| ClientId::simulated(i, 3)).collect() };
+        let opened = |t| Row::RoundOpened {
+            ticket: t,
+            cohort: (0..3).map(|i| ClientId::simulated(i, 3)).collect(),
+            weight_max: None,
+        };
         let accepted = |ticket| Row::UpdateAccepted {
             ticket,
             client: ClientId::simulated(0, 3),

@@ -9,6 +9,7 @@ pub mod journal;
 mod memory;
 mod models;
 mod told;
+mod unbegun;
 mod verify;
 
 use std::path::{Path, PathBuf};

@@ -67,6 +67,7 @@ fn settings(source: &mut Source<'_>) -> Settings {
         cohort: CohortSize::All,
         wait_for: 1 + usize::from(choice >> 4 & 1),
         quorum: Quorum::Number(1 + usize::from(choice >> 5 & 1)),
+        max_weight_share: None,
         deadline: Duration::from_secs(10),
         evaluate,
         has_target: choice >> 6 & 1 == 1,
@@ -156,7 +157,7 @@ fn said(kind: u8, source: &mut Source<'_>) -> Event {
     match kind {
         8..11 => {
             let role = if choice >> 7 == 1 { Role::Evaluator } else { Role::Client };
-            Event::Joined { client, role, holding: (choice >> 6 & 1 == 1).then_some(ticket) }
+            Event::Joined { client, role, holding: (choice >> 6 & 1 == 1).then_some(ticket), weight: 1 }
         }
         11 => Event::Left { client },
         12 => Event::TaskAccepted { client, ticket },

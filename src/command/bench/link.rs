@@ -1,5 +1,6 @@
 //! `tributary bench link`: rounds of the run file's model over loopback with a real coordinator and real clients, all in
-//! this process, training left out. Beside it bare QUIC: the same bytes over as many connections, and nothing else.
+//! this process, training left out. Beside it bare QUIC: the same bytes over as many connections, and nothing else. The two
+//! take turns, a few rounds each: what else the machine does, and how its cores share the work, strikes both.
 
 mod bare;
 
@@ -18,6 +19,7 @@ use tributary_common::event::Event;
 use tributary_common::id::{ClientId, RunId};
 use tributary_common::identity::{Identity, Role};
 use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
+use tributary_common::parameters::Parameters;
 use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::server::{Limits, Run, Server};
 use tributary_coordinator::store::{Memory, Past};
@@ -30,6 +32,9 @@ use crate::command::certs;
 use crate::exit::{self, Failure, RUN_FAILED};
 use crate::file::RunFile;
 use crate::output::{Format, Output, bytes};
+
+/// Rounds of one kind before it is the other's turn; each turn has connections of its own.
+const TURN: u64 = 5;
 
 /// The certificates of a measurement are valid for a day.
 const VALIDITY: Duration = Duration::from_secs(24 * 3600);
@@ -75,14 +80,19 @@ pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8
     let rounds = arguments.rounds;
     let mut set = arguments.run.set.clone();
     // One round more than is measured: in the first one everybody joins.
-    set.extend([format!("run.rounds={}", rounds + 1), "evaluate.on=[]".to_owned(), "cohort.size=\"all\"".to_owned()]);
+    let turn = rounds.min(TURN);
+    set.extend([format!("run.rounds={}", turn + 1), "evaluate.on=[]".to_owned(), "cohort.size=\"all\"".to_owned()]);
     set.extend([format!("cohort.wait_for={clients}"), format!("cohort.quorum={clients}")]);
     let file = RunFile::read(&arguments.run.file, &set)?;
     let federation = Federation::new()?;
     let runtime = Runtime::new().map_err(failed)?;
-    let times = runtime.block_on(ours(&file, &federation, clients))?;
     let model = file.initial_model()?;
-    let bare = runtime.block_on(bare::rounds(&federation, model.bytes(), clients, rounds))?;
+    let (mut times, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..rounds.div_ceil(turn) {
+        times.extend(runtime.block_on(ours(&file, &federation, clients, &model))?);
+        bare.extend(runtime.block_on(bare::rounds(&federation, model.bytes(), clients, turn))?);
+    }
+    let (times, bare) = (Times::new(times), Times::new(bare));
     let size = model.bytes().len();
     let moved = 2 * clients * size;
     let pace = |times: &Times| moved as f64 / times.median() / 1e6;
@@ -109,19 +119,23 @@ pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8
 }
 
 /// Rounds of the product: how long after each other they were reported, from the second on.
-async fn ours(file: &RunFile, federation: &Federation, clients: usize) -> Result<Times, Failure> {
+async fn ours(
+    file: &RunFile,
+    federation: &Federation,
+    clients: usize,
+    model: &Parameters,
+) -> Result<Vec<f64>, Failure> {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let server =
         Server::bind(address, &federation.coordinator, federation.revoked()?, Limits::default()).map_err(failed)?;
     let coordinator = server.address().map_err(failed)?.to_string();
-    let model = file.initial_model()?;
     let run = Run {
         id: RunId([0; 16]),
         optimizer: Optimizer::new(file.strategy.optimizer, model.layout().count()),
         strategy: file.strategy.clone(),
         plan: plan_text(&file.document).map_err(failed)?,
         config: file.document.digest(),
-        model,
+        model: model.clone(),
         past: Past::default(),
         store: Arc::new(Memory),
         journal: None,
@@ -163,5 +177,5 @@ async fn ours(file: &RunFile, federation: &Federation, clients: usize) -> Result
     if seconds.is_empty() {
         return Err(failed("no round came to its end"));
     }
-    Ok(Times::new(seconds))
+    Ok(seconds)
 }

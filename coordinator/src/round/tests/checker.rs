@@ -105,7 +105,7 @@ impl Checker {
                     );
                 } else {
                     assert_eq!(*version, last, "training starts from the last durable commit");
-                    let opens = |row: &Row| matches!(row, Row::RoundOpened { ticket: t, cohort } if t == ticket && cohort.contains(client));
+                    let opens = |row: &Row| matches!(row, Row::RoundOpened { ticket: t, cohort, .. } if t == ticket && cohort.contains(client));
                     self.assert_durable(opens, effect);
                     assert!(!self.closed.contains(ticket), "{ticket} is closed");
                 }

@@ -3,6 +3,7 @@
 mod checker;
 mod restarts;
 mod scripts;
+mod shares;
 mod stories;
 mod transitions;
 
@@ -26,6 +27,7 @@ fn settings(rounds: u64, wait_for: usize, quorum: usize) -> Settings {
         cohort: CohortSize::All,
         wait_for,
         quorum: Quorum::Number(quorum),
+        max_weight_share: None,
         deadline: DEADLINE,
         evaluate: None,
         has_target: false,
@@ -45,7 +47,7 @@ const fn ticket(round: u64, attempt: u32) -> Ticket {
 }
 
 fn joined(index: usize) -> Event {
-    Event::Joined { client: client(index), role: Role::Client, holding: None }
+    Event::Joined { client: client(index), role: Role::Client, holding: None, weight: 1 }
 }
 
 /// A machine with a clock, whose every effect must be named by the test.

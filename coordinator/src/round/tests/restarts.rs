@@ -29,13 +29,13 @@ fn a_resumed_machine_goes_on_inside_the_round_with_what_is_left_of_its_deadline(
     let t = ticket(2, 1);
     let rows = [
         recorded(0, created()),
-        recorded(0, Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0)] }),
+        recorded(0, Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0)], weight_max: None }),
         recorded(1, accepted_row(0, ticket(1, 0))),
         recorded(1, Row::RoundClosing { ticket: ticket(1, 0) }),
         recorded(1, Row::ModelCommitted { ticket: ticket(1, 0), version: Version(1), digest: digest(9), weight: 10 }),
-        recorded(2, Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)] }),
+        recorded(2, Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)], weight_max: None }),
         recorded(3, Row::RoundAborted { ticket: ticket(2, 0), missing: String::new() }),
-        recorded(4, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1), client(2)] }),
+        recorded(4, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1), client(2)], weight_max: None }),
         recorded(5, accepted_row(0, t)),
     ];
     let (mut story, effects) = resumed(settings(2, 3, 2), &rows, 6);
@@ -44,7 +44,7 @@ fn a_resumed_machine_goes_on_inside_the_round_with_what_is_left_of_its_deadline(
     assert_eq!(story.machine.wake_at(), Some(Time::ZERO + Duration::from_secs(14)), "opened at 4 s, 10 s long");
     story.check(Event::Wake, &[]);
     // Whoever was accepted gets the receipt, whoever holds an update gives it, whoever lost it trains again.
-    let holding = |index, t| Event::Joined { client: client(index), role: Role::Client, holding: Some(t) };
+    let holding = |index, t| Event::Joined { client: client(index), role: Role::Client, holding: Some(t), weight: 1 };
     let [_, receipt] = fold_and_receipt(0, t);
     story.check(holding(0, t), &[receipt]);
     story.check(holding(1, t), &[]);
@@ -62,7 +62,7 @@ fn a_resumed_machine_goes_on_inside_the_round_with_what_is_left_of_its_deadline(
 #[test]
 fn a_resumed_round_closes_at_once_when_it_is_complete_or_late() {
     let t = ticket(1, 0);
-    let opened = recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] });
+    let opened = recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)], weight_max: None });
     let complete = [recorded(0, created()), opened, recorded(1, accepted_row(0, t)), recorded(1, accepted_row(1, t))];
     let (mut story, _) = resumed(settings(1, 2, 1), &complete, 2);
     let effects = story.step(Event::Wake);
@@ -79,7 +79,7 @@ fn a_resumed_closing_folds_again_and_commits() {
     let t = ticket(1, 0);
     let rows = [
         recorded(0, created()),
-        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] }),
+        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)], weight_max: None }),
         recorded(1, accepted_row(1, t)),
         recorded(2, Row::RoundClosing { ticket: t }),
     ];
@@ -87,7 +87,7 @@ fn a_resumed_closing_folds_again_and_commits() {
     assert_eq!(effects, [Effect::Fold { client: client(1), ticket: t, weight: 10 }, Effect::Close { ticket: t }]);
     story.check(Event::Wake, &[]);
     // Client 0 comes too late: no further update counts since the closing was durable.
-    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(t) };
+    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(t), weight: 1 };
     story.check(holding, &[Effect::Cancel { client: client(0), ticket: t, reason: "the slot is lost".into() }]);
     story.check(Event::Closed { ticket: t }, &[Effect::Commit { ticket: t, version: Version(1), weight: 10 }]);
 }
@@ -97,7 +97,7 @@ fn a_simulated_population_is_offered_the_resumed_round_at_once() {
     let t = ticket(1, 0);
     let rows = [
         recorded(0, created()),
-        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] }),
+        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)], weight_max: None }),
         recorded(1, accepted_row(1, t)),
     ];
     let mut effects = Vec::new();
@@ -114,7 +114,7 @@ fn after_a_restart_the_next_round_waits_for_as_many_clients_as_the_first() {
     assert_eq!(effects, []);
     story.check(Event::Wake, &[waiting(0, 2)]);
     story.check(joined(0), &[waiting(1, 2)]);
-    let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0), client(1)] };
+    let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0), client(1)], weight_max: None };
     story.check(joined(1), &[Effect::Append { sequence: 1, row }]);
 }
 
@@ -123,7 +123,7 @@ fn a_resumed_machine_says_the_receipts_of_the_last_commit_again() {
     let t = ticket(1, 0);
     let rows = [
         recorded(0, created()),
-        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)] }),
+        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)], weight_max: None }),
         recorded(1, accepted_row(0, t)),
         recorded(2, Row::RoundClosing { ticket: t }),
         recorded(3, Row::ModelCommitted { ticket: t, version: Version(1), digest: digest(9), weight: 10 }),
@@ -146,7 +146,8 @@ fn after_a_rollback_rounds_are_played_again_as_attempts_that_were_never_used() {
         digest: digest(9),
         weight: 10,
     };
-    let opened = |round, attempt| Row::RoundOpened { ticket: ticket(round, attempt), cohort: vec![client(0)] };
+    let opened =
+        |round, attempt| Row::RoundOpened { ticket: ticket(round, attempt), cohort: vec![client(0)], weight_max: None };
     let rows = [
         created(),
         opened(1, 0),
@@ -164,8 +165,9 @@ fn after_a_rollback_rounds_are_played_again_as_attempts_that_were_never_used() {
     let rows = rows.map(|row| recorded(1, row));
     let (mut story, effects) = resumed(settings(9, 1, 1), &rows, 2);
     assert_eq!((story.machine.version(), effects), (Version(1), vec![]));
-    let row = |round, attempt| Row::RoundOpened { ticket: ticket(round, attempt), cohort: vec![client(0)] };
-    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(ticket(3, 0)) };
+    let row =
+        |round, attempt| Row::RoundOpened { ticket: ticket(round, attempt), cohort: vec![client(0)], weight_max: None };
+    let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(ticket(3, 0)), weight: 1 };
     let reason = "the work is over, version 1 is committed".to_owned();
     let cancel = Effect::Cancel { client: client(0), ticket: ticket(3, 0), reason };
     story.check(holding, &[cancel, Effect::Append { sequence: 12, row: row(2, 2) }]);
@@ -188,7 +190,7 @@ fn committed_once() -> Vec<Recorded> {
     let t = ticket(1, 0);
     vec![
         recorded(0, created()),
-        recorded(1, Row::RoundOpened { ticket: t, cohort: vec![client(0)] }),
+        recorded(1, Row::RoundOpened { ticket: t, cohort: vec![client(0)], weight_max: None }),
         recorded(2, accepted_row(0, t)),
         recorded(2, Row::RoundClosing { ticket: t }),
         recorded(3, Row::ModelCommitted { ticket: t, version: Version(1), digest: digest(9), weight: 10 }),
@@ -234,13 +236,13 @@ fn a_resumed_machine_measures_what_was_committed_and_not_told() {
     story.check(Event::Wake, &[lacks(0)]);
     story.check(joined(0), &[measure_offer(client(0), 5), lacks(1)]);
     let judge: ClientId = "judge".parse().unwrap();
-    let comes = Event::Joined { client: judge.clone(), role: Role::Evaluator, holding: None };
+    let comes = Event::Joined { client: judge.clone(), role: Role::Evaluator, holding: None, weight: 1 };
     story.check(comes, &[measure_offer(judge.clone(), 5)]);
     let t = Ticket::Evaluate { version: Version(1) };
     story.check(Event::Evaluated { client: client(0), ticket: t }, &[]);
     // Enough are here: who comes now is not asked any more.
     story.check(joined(1), &[]);
-    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0), client(1)] };
+    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0), client(1)], weight_max: None };
     story.check(
         Event::Evaluated { client: judge, ticket: t },
         &[Effect::Publish(finished_once()), Effect::Append { sequence: 5, row }],
@@ -302,7 +304,7 @@ fn after_a_restart_nobody_is_waited_for_longer_than_a_round_may_take() {
     story.check(joined(0), &[lacks(1)]);
     assert_eq!(story.machine.wake_at(), Some(Time::ZERO + Duration::from_secs(14)));
     story.now = Time::ZERO + Duration::from_secs(14);
-    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)] };
+    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)], weight_max: None };
     story.check(Event::Wake, &[Effect::Append { sequence: 5, row }]);
     // A run that never opened a round waits as at its first start: for as long as it takes.
     let (mut story, _) = resumed(super::settings(2, 3, 1), &rows[..1], 4);

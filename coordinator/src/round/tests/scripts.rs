@@ -9,7 +9,7 @@ use tributary_common::identity::Role;
 use tributary_common::rng::{self, Purpose, Stream};
 use tributary_common::time::Time;
 
-use super::super::{Effect, Evaluation, Event, Machine, Quorum, Reason, Report, Roster, Settings};
+use super::super::{Effect, Evaluation, Event, Machine, Quorum, Reason, Report, Roster, Settings, WeightShare};
 use super::checker::Checker;
 use super::{client, created, settings};
 
@@ -51,6 +51,7 @@ impl World {
                 Some(Evaluation { every: 1 + stream.below(2), clients, central, deadline: Duration::from_secs(3) });
             settings.has_target = stream.below(4) == 0;
         }
+        settings.max_weight_share = WeightShare::new(stream.uniform()).filter(|_| stream.below(2) == 0);
         let mut effects = Vec::new();
         let machine = Machine::new(settings.clone(), Roster::empty(), created(), &mut effects);
         let mut world = Self {
@@ -155,11 +156,12 @@ impl World {
             (0..12, ticket) => {
                 let holding = ticket.filter(|ticket| matches!(ticket, Ticket::Train { .. }));
                 let holding = if self.stream.below(3) == 0 { holding } else { None };
-                self.step(Event::Joined { client, role: Role::Client, holding });
+                let weight = self.stream.below(1000);
+                self.step(Event::Joined { client, role: Role::Client, holding, weight });
             }
             (12..14, _) => {
                 let client = "judge".parse().unwrap();
-                self.step(Event::Joined { client, role: Role::Evaluator, holding: None });
+                self.step(Event::Joined { client, role: Role::Evaluator, holding: None, weight: 1 });
             }
             (14..19, _) => self.step(Event::Left { client }),
             (19..24, Some(ticket)) => self.step(Event::TaskAccepted { client, ticket }),
@@ -210,9 +212,9 @@ impl World {
     /// From here on everybody is here, answers, and the store is quick: whatever happened before, the run must end.
     fn become_fair(&mut self) {
         self.offers.clear();
-        self.step(Event::Joined { client: "judge".parse().unwrap(), role: Role::Evaluator, holding: None });
+        self.step(Event::Joined { client: "judge".parse().unwrap(), role: Role::Evaluator, holding: None, weight: 1 });
         for index in 0..usize::try_from(CLIENTS).unwrap() {
-            self.step(Event::Joined { client: client(index), role: Role::Client, holding: None });
+            self.step(Event::Joined { client: client(index), role: Role::Client, holding: None, weight: 1 });
         }
         for _ in 0..FAIR_STEPS_MAX {
             if let Some(reason) = self.machine.done() {

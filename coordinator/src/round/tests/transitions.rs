@@ -58,7 +58,10 @@ fn events(last_row: u64) -> Vec<(&'static str, Event)> {
         ("Committed", Event::Committed { version: Version(1), digest: Digest([3; 32]) }),
         ("Evaluated", Event::Evaluated { client: client.clone(), ticket }),
         ("Joined", joined(0)),
-        ("Joined, holding", Event::Joined { client: client.clone(), role: Role::Client, holding: Some(ticket) }),
+        (
+            "Joined, holding",
+            Event::Joined { client: client.clone(), role: Role::Client, holding: Some(ticket), weight: 1 },
+        ),
         ("Left", Event::Left { client: client.clone() }),
         ("Progress", Event::Progress { client: client.clone(), ticket }),
         ("Refused", Event::Refused { client: client.clone(), ticket, reason: reason() }),

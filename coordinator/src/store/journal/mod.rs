@@ -133,13 +133,27 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts the journal of the run in `folder`, which must have none.
+    /// Whether the folder has a journal in which nothing was ever kept.
+    #[must_use]
+    pub fn is_blank(folder: &Path) -> bool {
+        // What cannot be read is not known to be blank.
+        existing(folder).is_ok_and(|path| Table::is_blank(&path).unwrap_or(false))
+    }
+
+    /// Starts the journal of the run in `folder`, which must have none, or a blank one.
     ///
     /// # Errors
     /// It cannot be written, or another process holds it.
     pub fn create(folder: &Path, durability: Durability) -> Result<Self, Error> {
         let lock = lock(folder)?;
         let path = folder.join(ROWS);
+        if path.exists() {
+            if !Self::is_blank(folder) {
+                return Err(Error::FolderInUse(folder.to_owned()));
+            }
+            // Half of its tables may be there. The log goes first: it is nothing without the file.
+            ["-wal", "-shm", ""].iter().try_for_each(|end| remove_if_there(&folder.join(format!("{ROWS}{end}"))))?;
+        }
         let table = Table::create(&path, durability)?;
         let updates = Updates::open(folder.join(UPDATES), durability, &[])?;
         durability.settle_names(folder)?;
@@ -234,6 +248,13 @@ fn existing(folder: &Path) -> Result<PathBuf, Error> {
         Ok(path)
     } else {
         Err(Error::Broken { path: folder.to_owned(), why: format!("it holds no `{ROWS}`") })
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path)(error)),
+        _ => Ok(()),
     }
 }
 

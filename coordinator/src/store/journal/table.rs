@@ -73,6 +73,16 @@ impl Table {
         Ok(table)
     }
 
+    /// Whether the journal at `path` has no row: not even its tables may be there.
+    pub(super) fn is_blank(path: &Path) -> Result<bool, Error> {
+        let table = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let count = |of: &str| {
+            let counted = format!("SELECT count(*) FROM {of}");
+            table.connection.query_row(&counted, [], |row| row.get::<_, i64>(0)).map_err(sql(path))
+        };
+        Ok(count("sqlite_schema")? == 0 || count("rows")? == 0)
+    }
+
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, Error> {
         let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         Ok(Self { path: path.to_owned(), connection: connection.map_err(sql(path))? })

@@ -20,7 +20,7 @@ fn created() -> Row {
 }
 
 fn opened() -> Row {
-    Row::RoundOpened { ticket: TICKET, cohort: (0..3).map(client).collect() }
+    Row::RoundOpened { ticket: TICKET, cohort: (0..3).map(client).collect(), weight_max: None }
 }
 
 fn client(index: usize) -> ClientId {

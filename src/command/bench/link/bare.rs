@@ -11,7 +11,7 @@ use tributary_common::id::ClientId;
 use tributary_common::net::{self, EndpointKeys, Windows};
 
 use super::{Federation, failed};
-use crate::command::bench::times::{Times, now};
+use crate::command::bench::times::now;
 use crate::exit::Failure;
 
 /// What is read at once at most.
@@ -27,7 +27,7 @@ pub(super) async fn rounds(
     model: &Bytes,
     clients: usize,
     rounds: u64,
-) -> Result<Times, Failure> {
+) -> Result<Vec<f64>, Failure> {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let tls = tls::server_config(&federation.coordinator, federation.revoked()?.revocations()).map_err(failed)?;
     let transport = || net::transport(Windows::default());
@@ -66,7 +66,7 @@ pub(super) async fn rounds(
         connection.close(net::close_code::DONE, b"");
     }
     while serving.join_next().await.is_some() {}
-    Ok(Times::new(seconds))
+    Ok(seconds)
 }
 
 /// The server's end of one connection: a stream with a word wants the model, one with more is an upload.
