@@ -62,10 +62,10 @@ fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     graph.masks.map_or_else(|| Ok(x.clone()), |masks| x * masks.of(place)?)
 }
 
-/// Appends the factors of `count` values, dropped with probability `p`.
+/// The factors of `count` values, dropped with probability `p`.
 #[cfg(feature = "candle")]
-pub(super) fn factors<T: Element>(p: f64, count: usize, stream: &mut Stream, factors: &mut Vec<T>) {
-    let mut mask = Vec::new();
-    draw(rate(p), count, stream, &mut Vec::new(), &mut mask);
-    factors.append(&mut mask);
+pub(super) fn factors<T: Element>(p: f64, count: usize, stream: &mut Stream) -> Vec<T> {
+    let mut factors = Vec::new();
+    draw(rate(p), count, stream, &mut Vec::new(), &mut factors);
+    factors
 }

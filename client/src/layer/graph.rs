@@ -27,25 +27,18 @@ pub(crate) struct Graph<'a> {
 pub(crate) struct Masks(BTreeMap<usize, Tensor>);
 
 impl Masks {
-    /// Draws factors for so many examples of each stream, and zeros up to `rows` examples for each: tensors
-    /// `[streams · rows, …]`. The order of drawing is that of the layers, as when the layers draw for themselves.
+    /// Draws factors for `count` examples, in the order of the layers, as when the layers draw for themselves.
     pub(crate) fn draw<T: Element + WithDType>(
         model: &Model,
-        streams: &mut [(&mut Stream, usize)],
-        rows: usize,
+        stream: &mut Stream,
+        count: usize,
         device: &Device,
     ) -> Result<Self> {
         let mut masks = BTreeMap::new();
         for (index, layer) in model.layers.iter().enumerate() {
             let Layer::Dropout(layer) = layer else { continue };
-            let shape = &model.shapes[index];
-            let values: usize = shape.iter().product();
-            let mut factors = Vec::with_capacity(streams.len() * rows * values);
-            for (stream, count) in streams.iter_mut() {
-                dropout::factors::<T>(layer.p, *count * values, stream, &mut factors);
-                factors.resize(factors.len() + (rows - *count) * values, T::zero());
-            }
-            let shape = [&[streams.len() * rows], shape.as_slice()].concat();
+            let shape = [&[count], model.shapes[index].as_slice()].concat();
+            let factors = dropout::factors::<T>(layer.p, shape.iter().product(), stream);
             masks.insert(index, Tensor::from_vec(factors, shape, device.tensors())?);
         }
         Ok(Self(masks))

@@ -34,6 +34,7 @@ pub(super) struct Autograd<T> {
     parameters: Vec<Learned>,
     /// One each, or none before the first step with momentum.
     velocity: Vec<Tensor>,
+    /// Of the last batch as a whole.
     truth: Truth<T>,
     /// Examples that go through the network at once.
     portion: Portion,
@@ -49,15 +50,14 @@ struct Passed<T> {
 
 impl<T: Element + WithDType> Autograd<T> {
     pub(super) fn new(plan: Arc<Plan>, device: Device, example_bytes: usize) -> Self {
-        let truth = Truth { classes: Vec::new(), targets: Vec::new() };
-        let (parameters, velocity, portion) = (Vec::new(), Vec::new(), Portion::unlimited());
+        let (parameters, velocity, truth, portion) = (Vec::new(), Vec::new(), no_truth(), Portion::unlimited());
         Self { plan, device, example_bytes, parameters, velocity, truth, portion }
     }
 
     /// Outputs and mean loss of these examples as tensors.
     fn forward(&self, dataset: &Dataset, indices: &[u32], masks: Option<&Masks>) -> Result<[Tensor; 2]> {
         let model = &self.plan.model;
-        let mut truth: Truth<T> = Truth { classes: Vec::new(), targets: Vec::new() };
+        let mut truth = no_truth::<T>();
         truth.gather(dataset, indices);
         let mut values = vec![T::zero(); indices.len() * dataset.values()];
         T::gather(dataset, indices, &mut values);
@@ -130,6 +130,20 @@ impl<T: Element + WithDType> Autograd<T> {
         }
     }
 
+    /// [`Autograd::pass`] in portions that the device's memory holds.
+    fn fit(
+        &mut self,
+        dataset: &Dataset,
+        indices: &[u32],
+        masks: Option<&Masks>,
+    ) -> std::result::Result<Passed<T>, Error> {
+        self.truth.gather(dataset, indices);
+        let mut portion = self.portion;
+        let passed = portion.fit(indices.len(), |size| self.pass(dataset, indices, masks, size));
+        self.portion = portion;
+        passed.map_err(|error| self.explain(error))
+    }
+
     fn count(&self, passed: &Passed<T>, tally: &mut Tally, batch: usize) -> std::result::Result<(), Error> {
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 2^32 examples")]
         let sum = passed.mean * batch as f64;
@@ -157,13 +171,9 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
         dropout: &mut Stream,
         tally: Option<&mut Tally>,
     ) -> std::result::Result<f64, Error> {
-        self.truth.gather(dataset, indices);
         // Drawn for the whole batch, so that the masks do not depend on portions.
-        let masks = Masks::draw::<T>(&self.plan.model, &mut [(dropout, indices.len())], indices.len(), &self.device)?;
-        let mut portion = std::mem::replace(&mut self.portion, Portion::unlimited());
-        let passed = portion.fit(indices.len(), |size| self.pass(dataset, indices, Some(&masks), size));
-        self.portion = portion;
-        let passed = passed.map_err(|error| self.explain(error))?;
+        let masks = Masks::draw::<T>(&self.plan.model, dropout, indices.len(), &self.device)?;
+        let passed = self.fit(dataset, indices, Some(&masks))?;
         if let Some(tally) = tally {
             self.count(&passed, tally, indices.len())?;
         }
@@ -172,11 +182,7 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
     }
 
     fn predict(&mut self, dataset: &Dataset, indices: &[u32], tally: &mut Tally) -> std::result::Result<(), Error> {
-        self.truth.gather(dataset, indices);
-        let mut portion = std::mem::replace(&mut self.portion, Portion::unlimited());
-        let passed = portion.fit(indices.len(), |size| self.pass(dataset, indices, None, size));
-        self.portion = portion;
-        let passed = passed.map_err(|error| self.explain(error))?;
+        let passed = self.fit(dataset, indices, None)?;
         self.count(&passed, tally, indices.len())
     }
 
@@ -191,6 +197,10 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
         let update = Parameters::new(model.layout().clone(), buffer.into_bytes());
         Ok((update.expect("the buffer was made for the layout"), is_finite))
     }
+}
+
+const fn no_truth<T>() -> Truth<T> {
+    Truth { classes: Vec::new(), targets: Vec::new() }
 }
 
 /// Adds the gradients of another portion, parameter by parameter.

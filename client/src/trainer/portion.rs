@@ -3,7 +3,7 @@
 use candle_core::{Error, Result};
 
 /// The most that fitted so far.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Portion(usize);
 
 impl Portion {
