@@ -38,6 +38,11 @@ fn created() -> Row {
     Row::RunCreated { run: RunId([0; 16]), config: Digest([1; 32]), model: Digest([2; 32]) }
 }
 
+/// A round opened for the first `clients` clients.
+fn opened(ticket: Ticket, clients: usize) -> Row {
+    Row::RoundOpened { ticket, cohort: (0..clients).map(client).collect(), weight_max: None }
+}
+
 fn client(index: usize) -> ClientId {
     ClientId::simulated(index, 10)
 }

@@ -9,7 +9,7 @@ use tributary_common::time::Time;
 
 use super::super::{Effect, Evaluation, Event, Machine, Reason, Recorded, Report, Roster, Row, Settings, Standing};
 use super::stories::{accepted_row, digest, fold_and_receipt, offer, open, staged, waiting};
-use super::{Story, client, created, joined, settings, ticket};
+use super::{Story, client, created, joined, opened, settings, ticket};
 
 fn recorded(seconds: u64, row: Row) -> Recorded {
     Recorded { at: Time::ZERO + Duration::from_secs(seconds), row }
@@ -29,13 +29,13 @@ fn a_resumed_machine_goes_on_inside_the_round_with_what_is_left_of_its_deadline(
     let t = ticket(2, 1);
     let rows = [
         recorded(0, created()),
-        recorded(0, Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0)], weight_max: None }),
+        recorded(0, opened(ticket(1, 0), 1)),
         recorded(1, accepted_row(0, ticket(1, 0))),
         recorded(1, Row::RoundClosing { ticket: ticket(1, 0) }),
         recorded(1, Row::ModelCommitted { ticket: ticket(1, 0), version: Version(1), digest: digest(9), weight: 10 }),
-        recorded(2, Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)], weight_max: None }),
+        recorded(2, opened(ticket(2, 0), 1)),
         recorded(3, Row::RoundAborted { ticket: ticket(2, 0), missing: String::new() }),
-        recorded(4, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1), client(2)], weight_max: None }),
+        recorded(4, opened(t, 3)),
         recorded(5, accepted_row(0, t)),
     ];
     let (mut story, effects) = resumed(settings(2, 3, 2), &rows, 6);
@@ -62,7 +62,7 @@ fn a_resumed_machine_goes_on_inside_the_round_with_what_is_left_of_its_deadline(
 #[test]
 fn a_resumed_round_closes_at_once_when_it_is_complete_or_late() {
     let t = ticket(1, 0);
-    let opened = recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)], weight_max: None });
+    let opened = recorded(0, opened(t, 2));
     let complete = [recorded(0, created()), opened, recorded(1, accepted_row(0, t)), recorded(1, accepted_row(1, t))];
     let (mut story, _) = resumed(settings(1, 2, 1), &complete, 2);
     let effects = story.step(Event::Wake);
@@ -79,7 +79,7 @@ fn a_resumed_closing_folds_again_and_commits() {
     let t = ticket(1, 0);
     let rows = [
         recorded(0, created()),
-        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)], weight_max: None }),
+        recorded(0, opened(t, 2)),
         recorded(1, accepted_row(1, t)),
         recorded(2, Row::RoundClosing { ticket: t }),
     ];
@@ -95,11 +95,7 @@ fn a_resumed_closing_folds_again_and_commits() {
 #[test]
 fn a_simulated_population_is_offered_the_resumed_round_at_once() {
     let t = ticket(1, 0);
-    let rows = [
-        recorded(0, created()),
-        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)], weight_max: None }),
-        recorded(1, accepted_row(1, t)),
-    ];
+    let rows = [recorded(0, created()), recorded(0, opened(t, 2)), recorded(1, accepted_row(1, t))];
     let mut effects = Vec::new();
     drop(Machine::resume(settings(1, 2, 1), Roster::simulated(10), &rows, Time(2_000_000_000), &mut effects));
     let fold = Effect::Fold { client: client(1), ticket: t, weight: 10 };
@@ -114,7 +110,7 @@ fn after_a_restart_the_next_round_waits_for_as_many_clients_as_the_first() {
     assert_eq!(effects, []);
     story.check(Event::Wake, &[waiting(0, 2)]);
     story.check(joined(0), &[waiting(1, 2)]);
-    let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0), client(1)], weight_max: None };
+    let row = opened(ticket(1, 0), 2);
     story.check(joined(1), &[Effect::Append { sequence: 1, row }]);
 }
 
@@ -123,7 +119,7 @@ fn a_resumed_machine_says_the_receipts_of_the_last_commit_again() {
     let t = ticket(1, 0);
     let rows = [
         recorded(0, created()),
-        recorded(0, Row::RoundOpened { ticket: t, cohort: vec![client(0), client(1)], weight_max: None }),
+        recorded(0, opened(t, 2)),
         recorded(1, accepted_row(0, t)),
         recorded(2, Row::RoundClosing { ticket: t }),
         recorded(3, Row::ModelCommitted { ticket: t, version: Version(1), digest: digest(9), weight: 10 }),
@@ -146,27 +142,24 @@ fn after_a_rollback_rounds_are_played_again_as_attempts_that_were_never_used() {
         digest: digest(9),
         weight: 10,
     };
-    let opened =
-        |round, attempt| Row::RoundOpened { ticket: ticket(round, attempt), cohort: vec![client(0)], weight_max: None };
     let rows = [
         created(),
-        opened(1, 0),
+        opened(ticket(1, 0), 1),
         accepted_row(0, ticket(1, 0)),
         committed(1, 0, 1),
-        opened(2, 0),
+        opened(ticket(2, 0), 1),
         Row::RoundAborted { ticket: ticket(2, 0), missing: String::new() },
-        opened(2, 1),
+        opened(ticket(2, 1), 1),
         accepted_row(0, ticket(2, 1)),
         committed(2, 1, 2),
-        opened(3, 0),
+        opened(ticket(3, 0), 1),
         accepted_row(0, ticket(3, 0)),
         Row::RolledBack { version: Version(1) },
     ];
     let rows = rows.map(|row| recorded(1, row));
     let (mut story, effects) = resumed(settings(9, 1, 1), &rows, 2);
     assert_eq!((story.machine.version(), effects), (Version(1), vec![]));
-    let row =
-        |round, attempt| Row::RoundOpened { ticket: ticket(round, attempt), cohort: vec![client(0)], weight_max: None };
+    let row = |round, attempt| opened(ticket(round, attempt), 1);
     let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(ticket(3, 0)), weight: 1 };
     let reason = "the work is over, version 1 is committed".to_owned();
     let cancel = Effect::Cancel { client: client(0), ticket: ticket(3, 0), reason };
@@ -190,7 +183,7 @@ fn committed_once() -> Vec<Recorded> {
     let t = ticket(1, 0);
     vec![
         recorded(0, created()),
-        recorded(1, Row::RoundOpened { ticket: t, cohort: vec![client(0)], weight_max: None }),
+        recorded(1, opened(t, 1)),
         recorded(2, accepted_row(0, t)),
         recorded(2, Row::RoundClosing { ticket: t }),
         recorded(3, Row::ModelCommitted { ticket: t, version: Version(1), digest: digest(9), weight: 10 }),
@@ -242,7 +235,7 @@ fn a_resumed_machine_measures_what_was_committed_and_not_told() {
     story.check(Event::Evaluated { client: client(0), ticket: t }, &[]);
     // Enough are here: who comes now is not asked any more.
     story.check(joined(1), &[]);
-    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0), client(1)], weight_max: None };
+    let row = opened(ticket(2, 0), 2);
     story.check(
         Event::Evaluated { client: judge, ticket: t },
         &[Effect::Publish(finished_once()), Effect::Append { sequence: 5, row }],
@@ -304,7 +297,7 @@ fn after_a_restart_nobody_is_waited_for_longer_than_a_round_may_take() {
     story.check(joined(0), &[lacks(1)]);
     assert_eq!(story.machine.wake_at(), Some(Time::ZERO + Duration::from_secs(14)));
     story.now = Time::ZERO + Duration::from_secs(14);
-    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)], weight_max: None };
+    let row = opened(ticket(2, 0), 1);
     story.check(Event::Wake, &[Effect::Append { sequence: 5, row }]);
     // A run that never opened a round waits as at its first start: for as long as it takes.
     let (mut story, _) = resumed(super::settings(2, 3, 1), &rows[..1], 4);

@@ -11,7 +11,7 @@ use super::super::{
     ATTEMPTS_MAX, CohortSize, Effect, Evaluation, Event, Fate, Loss, Machine, Reason, Report, Roster, Row, Settings,
     Slot, Standing, WEIGHT_MAX,
 };
-use super::{DEADLINE, Story, client, created, joined, settings, ticket};
+use super::{DEADLINE, Story, client, created, joined, opened, settings, ticket};
 
 pub(super) fn offer(index: usize, ticket: Ticket, version: u64, left: Duration) -> Effect {
     let slot = SlotId(u32::try_from(index).unwrap());
@@ -48,7 +48,7 @@ pub(super) fn open(rounds: u64, quorum: usize) -> Story {
     let mut story = Story::new(settings(rounds, 2, quorum));
     story.check(Event::Appended { sequence: 0 }, &[waiting(0, 2)]);
     story.check(joined(0), &[waiting(1, 2)]);
-    let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0), client(1)], weight_max: None };
+    let row = opened(ticket(1, 0), 2);
     story.check(joined(1), &[Effect::Append { sequence: 1, row }]);
     story.check(
         Event::Appended { sequence: 1 },
@@ -131,7 +131,7 @@ fn late_update_of_an_abandoned_attempt_is_discarded() {
     );
     assert_eq!(story.machine.wake_at(), Some(story.now + Duration::from_secs(1)));
     story.now = story.now + Duration::from_secs(1);
-    let row = Row::RoundOpened { ticket: ticket(1, 1), cohort: vec![client(0), client(1)], weight_max: None };
+    let row = opened(ticket(1, 1), 2);
     story.check(Event::Wake, &[Effect::Append { sequence: 4, row }]);
     story.check(
         Event::Appended { sequence: 4 },
@@ -219,7 +219,7 @@ fn a_run_that_measures_centrally_waits_for_an_evaluator_before_its_first_round()
     story.check(Event::Appended { sequence: 0 }, &[lacking(0)]);
     story.check(joined(0), &[lacking(1)]);
     let judge = Event::Joined { client: "judge".parse().unwrap(), role: Role::Evaluator, holding: None, weight: 1 };
-    let row = Row::RoundOpened { ticket: ticket(1, 0), cohort: vec![client(0)], weight_max: None };
+    let row = opened(ticket(1, 0), 1);
     story.check(judge, &[Effect::Append { sequence: 1, row }]);
 }
 
@@ -239,7 +239,7 @@ fn central_evaluation_overlaps_the_next_round_and_its_line_waits() {
     story.step(Event::Closed { ticket: ticket(1, 0) });
     story.step(Event::Committed { version: Version(1), digest: digest(9) });
     let measure = Ticket::Evaluate { version: Version(1) };
-    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)], weight_max: None };
+    let row = opened(ticket(2, 0), 1);
     story.check(
         Event::Appended { sequence: 4 },
         &[
@@ -316,7 +316,7 @@ fn a_target_reached_by_the_last_result_ends_the_run_before_anything_is_offered()
     let measure = Ticket::Evaluate { version: Version(1) };
     assert_eq!(story.machine.standing(&client(0), measure), Standing::Open);
     let effects = story.step(Event::Evaluated { client: client(0), ticket: measure });
-    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)], weight_max: None };
+    let row = opened(ticket(2, 0), 1);
     assert!(matches!(effects[0], Effect::Publish(Report::Finished { .. })), "{effects:?}");
     assert_eq!(effects[1..], [Effect::Append { sequence: 5, row }]);
     assert!(!story.machine.expects(&client(0), measure));
@@ -365,7 +365,7 @@ fn a_receipt_lost_with_the_connection_is_said_again_after_the_commit() {
     story.check(Event::Left { client: client(0) }, &[]);
     story.step(Event::Appended { sequence: 4 });
     let [_, receipt] = fold_and_receipt(0, t);
-    let row = Row::RoundOpened { ticket: ticket(2, 0), cohort: vec![client(0)], weight_max: None };
+    let row = opened(ticket(2, 0), 1);
     let holding = Event::Joined { client: client(0), role: Role::Client, holding: Some(t), weight: 1 };
     story.check(holding, &[receipt.clone(), Effect::Append { sequence: 5, row }]);
     assert!(
@@ -422,7 +422,7 @@ fn below_quorum_the_machine_waits_for_clients_instead_of_attempts() {
     story.now = story.machine.wake_at().unwrap();
     story.check(Event::Wake, &[waiting(1, 2)]);
     story.check(Event::Wake, &[]);
-    let row = Row::RoundOpened { ticket: ticket(1, 1), cohort: vec![client(0), client(1)], weight_max: None };
+    let row = opened(ticket(1, 1), 2);
     story.check(joined(1), &[Effect::Append { sequence: 3, row }]);
 }
 
