@@ -16,6 +16,9 @@ use crate::round::{Quorum, Recorded, Row, Settings, WEIGHT_MAX, WeightShare};
 /// How much later than its deadline a round may close, beside what clocks jumped and restarts gave back: two slow fsyncs.
 pub(super) const LATE_MAX: Duration = Duration::from_secs(25);
 
+/// Whose weight is its share to so much of an example may be found on either side of it.
+const SHARE_TOLERANCE: f64 = 0.1;
+
 /// Means of all coordinates, as the server optimiser read them.
 pub(super) type Means = [f64; CLIENTS_MAX + MIXED];
 
@@ -103,13 +106,14 @@ impl Oracle {
             return;
         };
         let weights: Vec<u64> = cohort.iter().map(|client| self.announced[client]).collect();
-        #[expect(clippy::cast_precision_loss, reason = "what is exactly its share may go either way")]
+        #[expect(clippy::cast_precision_loss, reason = "weights are rounded far more finely than the tolerance")]
         let excess = |most: u64| {
             let all: u64 = weights.iter().map(|weight| weight.min(&most)).sum();
             most as f64 - share.get() * all as f64
         };
         let most_announced = weights.iter().copied().max().unwrap_or(0);
-        let (is_within, is_largest) = (excess(most) < 1e-3, most >= most_announced || excess(most + 1) > -1e-3);
+        let (is_within, is_largest) =
+            (excess(most) < SHARE_TOLERANCE, most >= most_announced || excess(most + 1) > -SHARE_TOLERANCE);
         // At 1 a cohort is as even as can be, also where it is too small for the share.
         let is_right = (is_within || most == 1) && is_largest;
         assert!(is_right, "an update may weigh {most}, of {weights:?} announced and with {share:?} at most");
