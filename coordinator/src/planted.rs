@@ -18,6 +18,8 @@ pub(crate) enum Bug {
     AttemptIgnored,
     /// Rows are read without a look at their hashes.
     ChainUnchecked,
+    /// A new process forgets what one update of the open round may weigh.
+    BoundForgotten,
     /// A round is committed with any update at all.
     CommitBelowQuorum,
     /// An open round gets its whole deadline again in a new process.
@@ -38,11 +40,12 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::AbortUnwritten,
         Self::AbortedSumKept,
         Self::AcceptedForgotten,
         Self::AttemptIgnored,
+        Self::BoundForgotten,
         Self::ChainUnchecked,
         Self::CommitBelowQuorum,
         Self::DeadlineRestarted,

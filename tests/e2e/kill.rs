@@ -181,7 +181,7 @@ fn a_version_that_was_not_measured_before_a_kill_is_measured_after_it() {
         // The evaluator is there, so that the round opens with the last client, and then does not answer.
         let mut disturbed = Disturbed::start(&text.replace("epochs = 30", "epochs = 1"), 1..=CLIENTS);
         let folder = disturbed.federation.path().join("runs/kill-001");
-        let mut judge = disturbed.members.pop().unwrap();
+        let judge = disturbed.members.pop().unwrap();
         judge.says("joined");
         judge.signal("STOP");
         disturbed.members.push(client(&disturbed.federation, 0, &disturbed.address));
@@ -216,7 +216,7 @@ fn an_update_that_was_finished_while_nobody_listened_survives_its_client() {
     let coordinator = federation.coordinator(&[]);
     let address = coordinator.address.clone();
     federation.issue("client-000", "client");
-    let mut first = client(&federation, 0, &address);
+    let first = client(&federation, 0, &address);
     first.says("got the model");
     coordinator.process.signal("KILL");
     drop(coordinator);

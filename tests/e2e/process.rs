@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -88,16 +89,28 @@ pub(crate) fn say(folder: &Path, arguments: &[&str]) -> Said {
 }
 
 /// A process beside the test; killed when dropped.
-pub(crate) struct Process(Option<Child>);
+pub(crate) struct Process {
+    child: Option<Child>,
+    /// Lines of standard error, read as they come: a process that nobody listens to would stop when its pipe is full.
+    said: Receiver<String>,
+}
 
 impl Process {
     /// Starts a command; what it says is kept for [`Process::end`].
     pub(crate) fn start(command: &mut Command) -> Self {
-        Self(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let err = BufReader::new(child.stderr.take().unwrap());
+        let (outbox, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            let lines = err.split(b'\n').map_while(Result::ok);
+            // Nobody listens once the process was dropped; what it says is read on all the same.
+            lines.for_each(|line| drop(outbox.send(String::from_utf8_lossy(&line).into_owned())));
+        });
+        Self { child: Some(child), said }
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
+        self.child.as_ref().unwrap().id()
     }
 
     /// Sends a signal, by its name: INT, TERM, KILL.
@@ -108,28 +121,27 @@ impl Process {
 
     /// `kill -9`; when this returns, nothing of the process is left.
     pub(crate) fn kill(&mut self) {
-        let child = self.0.as_mut().unwrap();
+        let child = self.child.as_mut().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Events on standard output as they come. Standard output is not kept for [`Process::end`] then.
     pub(crate) fn events(&mut self) -> Events {
-        Events(BufReader::new(self.0.as_mut().unwrap().stdout.take().unwrap()).lines())
+        Events(BufReader::new(self.child.as_mut().unwrap().stdout.take().unwrap()).lines())
     }
 
-    /// Waits until this is said on standard error, which is not kept for [`Process::end`] then.
-    pub(crate) fn says(&mut self, part: &str) {
-        let said = BufReader::new(self.0.as_mut().unwrap().stderr.take().unwrap());
-        let found = said.lines().map_while(Result::ok).any(|line| line.contains(part));
+    /// Waits until this is said on standard error. What was said up to then is not kept for [`Process::end`].
+    pub(crate) fn says(&self, part: &str) {
+        let found = self.said.iter().any(|line| line.contains(part));
         assert!(found, "the process ended without `{part}`");
     }
 
     /// Waits for the end.
     pub(crate) fn end(mut self) -> Said {
-        let child = self.0.take().unwrap();
+        let child = self.child.take().unwrap();
         let began = Instant::now();
-        // The pipes are read on threads of their own, so that a talkative process does not wait for this one.
+        // Standard output is read on a thread of its own too.
         let id = child.id();
         let watch = std::thread::spawn(move || child.wait_with_output());
         while !watch.is_finished() {
@@ -139,13 +151,14 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Said::of(&watch.join().unwrap().unwrap())
+        let err = self.said.iter().fold(String::new(), |text, line| text + &line + "\n");
+        Said { err, ..Said::of(&watch.join().unwrap().unwrap()) }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
+        if let Some(child) = &mut self.child {
             drop(child.kill());
             drop(child.wait());
         }

@@ -195,7 +195,8 @@ impl World {
             }
         }
         let claimed = device.claimed.filter(|ticket| device.machine.holding() != Some(*ticket));
-        self.send_up(index, connection, ToCoordinator::Ready);
+        let examples = work::announced(self.seed, index, self.devices[index].life);
+        self.send_up(index, connection, ToCoordinator::Ready { examples });
         if let Some(ticket) = claimed {
             self.send_up(index, connection, ToCoordinator::Decline { ticket });
         }

@@ -143,6 +143,8 @@ pub(super) struct Tally {
     pub(super) restarts: u64,
     /// Damages of the disk that were found and named.
     pub(super) detected: u64,
+    /// Updates that count for less than what was stated, because of the largest share.
+    pub(super) bounded: u64,
 }
 
 impl Tally {
@@ -166,15 +168,17 @@ impl Tally {
         self.receipts += other.receipts;
         self.restarts += other.restarts;
         self.detected += other.detected;
+        self.bounded += other.bounded;
     }
 }
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { commits, aborts, receipts, restarts, detected, .. } = self;
+        let Self { commits, aborts, receipts, restarts, detected, bounded, .. } = self;
         write!(
             f,
-            "{commits} commits, {aborts} aborts, {receipts} receipts, {restarts} restarts, {detected} damages found"
+            "{commits} commits, {aborts} aborts, {receipts} receipts, {restarts} restarts, {detected} damages found, \
+             {bounded} weights bounded"
         )?;
         Fault::ALL.iter().try_for_each(|fault| write!(f, "; {fault:?} {}", self.of(*fault)))
     }

@@ -36,10 +36,11 @@ impl World {
                 self.schedule(IDLE, Happening::Unheard { index, connection });
                 return self.send_down(index, connection, ToClient::Welcome { is_done: false });
             }
-            (ToCoordinator::Ready, Some(member)) => {
+            (ToCoordinator::Ready { examples }, Some(member)) => {
                 member.is_ready = true;
                 let holding = member.holding.take();
-                Some(Event::Joined { client, role, holding, weight: 1 })
+                self.oracle.announced(&client, examples);
+                Some(Event::Joined { client, role, holding, weight: self.aggregator.announced(examples) })
             }
             (ToCoordinator::Accept { ticket }, Some(_)) => Some(Event::TaskAccepted { client, ticket }),
             (ToCoordinator::Progress { ticket }, Some(_)) => Some(Event::Progress { client, ticket }),
@@ -47,7 +48,7 @@ impl World {
                 Some(Event::TaskDeclined { client, ticket, reason: "it cannot".to_owned() })
             }
             (
-                ToCoordinator::Ready
+                ToCoordinator::Ready { .. }
                 | ToCoordinator::Accept { .. }
                 | ToCoordinator::Progress { .. }
                 | ToCoordinator::Decline { .. },

@@ -71,7 +71,10 @@ pub(super) enum ToCoordinator {
     Progress {
         ticket: Ticket,
     },
-    Ready,
+    /// How many examples it says that it has.
+    Ready {
+        examples: u64,
+    },
     Report {
         ticket: Ticket,
     },

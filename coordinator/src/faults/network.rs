@@ -44,7 +44,7 @@ impl World {
 
     pub(super) fn send_up(&mut self, index: usize, connection: u64, message: ToCoordinator) {
         let arrivals = self.arrivals(index, Direction::Up);
-        if arrivals.is_empty() && matches!(message, ToCoordinator::Hello { .. } | ToCoordinator::Ready) {
+        if arrivals.is_empty() && matches!(message, ToCoordinator::Hello { .. } | ToCoordinator::Ready { .. }) {
             self.schedule(IDLE, Happening::Lose { index, connection });
         }
         for at in arrivals {

@@ -11,10 +11,13 @@ use tributary_common::parameters::{Layout, Parameters};
 use tributary_common::sum::{BITS_DEFAULT, Sum, Weight};
 
 use super::work::{CLIENTS_MAX, MIXED, Update};
-use crate::round::{Quorum, Recorded, Row};
+use crate::round::{Quorum, Recorded, Row, Settings, WEIGHT_MAX, WeightShare};
 
 /// How much later than its deadline a round may close, beside what clocks jumped and restarts gave back: two slow fsyncs.
 pub(super) const LATE_MAX: Duration = Duration::from_secs(25);
+
+/// Whose weight is its share to so much of an example may be found on either side of it.
+const SHARE_TOLERANCE: f64 = 0.1;
 
 /// Means of all coordinates, as the server optimiser read them.
 pub(super) type Means = [f64; CLIENTS_MAX + MIXED];
@@ -25,6 +28,13 @@ struct Built {
     ticket: Ticket,
     means: Means,
     digest: Digest,
+}
+
+/// Who is asked in a round, and the most that one update may weigh.
+#[derive(Clone, Debug)]
+struct Cohort {
+    clients: Vec<ClientId>,
+    weight_max: Option<u64>,
 }
 
 /// How a round ended.
@@ -47,30 +57,66 @@ struct Open {
 pub(super) struct Oracle {
     quorum: Quorum,
     deadline: Duration,
+    share: Option<WeightShare>,
+    /// What clients announced last.
+    announced: BTreeMap<ClientId, u64>,
     made: BTreeMap<(Ticket, usize), Vec<Update>>,
     received: BTreeMap<(Ticket, usize), Digest>,
-    cohorts: BTreeMap<Ticket, Vec<ClientId>>,
+    cohorts: BTreeMap<Ticket, Cohort>,
+    /// Which of its updates the journal says was accepted.
+    accepted: BTreeMap<(Ticket, ClientId), Digest>,
     built: BTreeMap<Version, Built>,
     ended: BTreeMap<Ticket, Ending>,
     version: Version,
     model: Parameters,
     open: Option<Open>,
+    /// Updates in commits that count for less than what was stated.
+    n_bounded: u64,
 }
 
 impl Oracle {
-    pub(super) fn new(quorum: Quorum, deadline: Duration, model: Parameters) -> Self {
+    pub(super) fn new(settings: &Settings, model: Parameters) -> Self {
         Self {
-            quorum,
-            deadline,
+            quorum: settings.quorum,
+            deadline: settings.deadline,
+            share: settings.max_weight_share,
+            announced: BTreeMap::new(),
             made: BTreeMap::new(),
             received: BTreeMap::new(),
             cohorts: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            n_bounded: 0,
             built: BTreeMap::new(),
             ended: BTreeMap::new(),
             version: Version(0),
             model,
             open: None,
         }
+    }
+
+    /// A client says how many examples it has; what no update may weigh says nothing.
+    pub(super) fn announced(&mut self, client: &ClientId, examples: u64) {
+        self.announced.insert(client.clone(), if examples > WEIGHT_MAX { 0 } else { examples });
+    }
+
+    /// The coordinator decides on a cohort, with the most that one of its updates may weigh.
+    pub(super) fn opens(&self, cohort: &[ClientId], weight_max: Option<u64>) {
+        let (Some(share), Some(most)) = (self.share, weight_max) else {
+            assert_eq!((self.share, weight_max), (None, None), "an update's weight is bounded where the run says so");
+            return;
+        };
+        let weights: Vec<u64> = cohort.iter().map(|client| self.announced[client]).collect();
+        #[expect(clippy::cast_precision_loss, reason = "weights are rounded far more finely than the tolerance")]
+        let excess = |most: u64| {
+            let all: u64 = weights.iter().map(|weight| weight.min(&most)).sum();
+            most as f64 - share.get() * all as f64
+        };
+        let most_announced = weights.iter().copied().max().unwrap_or(0);
+        let (is_within, is_largest) =
+            (excess(most) < SHARE_TOLERANCE, most >= most_announced || excess(most + 1) > -SHARE_TOLERANCE);
+        // At 1 a cohort is as even as can be, also where it is too small for the share.
+        let is_right = (is_within || most == 1) && is_largest;
+        assert!(is_right, "an update may weigh {most}, of {weights:?} announced and with {share:?} at most");
     }
 
     /// A client has an update, honest or not.
@@ -137,19 +183,23 @@ impl Oracle {
                 self.ends(*ticket, Ending::Aborted);
                 true
             }
-            Row::RoundOpened { ticket, cohort, .. } => {
-                let before = self.cohorts.insert(*ticket, cohort.clone());
+            Row::RoundOpened { ticket, cohort, weight_max } => {
+                let cohort = Cohort { clients: cohort.clone(), weight_max: *weight_max };
+                let before = self.cohorts.insert(*ticket, cohort);
                 assert!(before.is_none(), "{ticket} opens twice");
                 false
             }
-            Row::RolledBack { .. } | Row::RoundClosing { .. } | Row::RunCreated { .. } | Row::UpdateAccepted { .. } => {
+            Row::UpdateAccepted { ticket, client, digest, .. } => {
+                self.accepted.insert((*ticket, client.clone()), *digest);
                 false
             }
+            Row::RolledBack { .. } | Row::RoundClosing { .. } | Row::RunCreated { .. } => false,
         }
     }
 
     fn ends(&mut self, ticket: Ticket, ending: Ending) {
         self.received.retain(|(of, _), _| *of != ticket);
+        self.accepted.retain(|(of, _), _| *of != ticket);
         let before = self.ended.insert(ticket, ending);
         assert!(before.is_none(), "{ticket} ends twice");
         // Work of rounds long past is not asked for any more.
@@ -164,7 +214,7 @@ impl Oracle {
         assert_eq!((built.ticket, built.digest), (ticket, digest), "the row names what was built");
         let means = built.means;
         let counted = self.counted(ticket, weight, &means);
-        let quorum = self.quorum.of(self.cohorts[&ticket].len());
+        let quorum = self.quorum.of(self.cohorts[&ticket].clients.len());
         assert!(counted.len() >= quorum, "{ticket} is committed with {} updates, {quorum} are needed", counted.len());
         self.assert_exact(&counted, &means, digest);
         let digests: BTreeMap<_, _> = counted.iter().map(|(index, update)| (*index, update.digest)).collect();
@@ -175,8 +225,8 @@ impl Oracle {
         self.ends(ticket, Ending::Committed(digests));
     }
 
-    /// Whose updates the aggregate shows, each exactly once.
-    fn counted(&self, ticket: Ticket, weight: u64, means: &Means) -> Vec<(usize, Update)> {
+    /// Whose updates the aggregate shows, each exactly once, with what they count for.
+    fn counted(&mut self, ticket: Ticket, weight: u64, means: &Means) -> Vec<(usize, Update)> {
         #[expect(clippy::cast_precision_loss, reason = "sums of weights are below 2^53")]
         let total = weight as f64;
         let mut counted = Vec::new();
@@ -188,23 +238,25 @@ impl Oracle {
             if sum_of_weights == 0 {
                 continue;
             }
+            let client = ClientId::simulated(index, CLIENTS_MAX);
+            let cohort = self.cohorts.get(&ticket).filter(|cohort| cohort.clients.contains(&client));
+            let cohort = cohort.unwrap_or_else(|| panic!("{ticket}: client {index} counts and was not asked"));
+            let weighs = |update: &Update| update.weight.min(cohort.weight_max.unwrap_or(update.weight));
             let made = self.made.get(&(ticket, index)).map_or(&[][..], Vec::as_slice);
-            let update = made.iter().find(|update| update.weight == sum_of_weights);
-            let weights: Vec<_> = made.iter().map(|update| update.weight).collect();
+            let fitting = || made.iter().filter(|update| weighs(update) == sum_of_weights);
+            // Two that weigh as much are told apart by the mixed coordinates: which of them it should be, its row says.
+            let accepted = self.accepted.get(&(ticket, client.clone()));
+            let update = fitting().find(|update| accepted == Some(&update.digest)).or_else(|| fitting().next());
+            let weights: Vec<_> = made.iter().map(weighs).collect();
             let found = update.unwrap_or_else(|| {
                 panic!("{ticket}: client {index} counts with {sum_of_weights}; what it made for it weighs {weights:?}")
             });
-            assert!(self.is_in_cohort(ticket, index), "{ticket}: client {index} counts and was not asked");
-            counted.push((index, found.clone()));
+            self.n_bounded += u64::from(found.weight > sum_of_weights);
+            counted.push((index, Update { weight: sum_of_weights, ..found.clone() }));
         }
         let sum: u64 = counted.iter().map(|(_, update)| update.weight).sum();
         assert_eq!(sum, weight, "{ticket}: the weight of the sum is that of those who count");
         counted
-    }
-
-    fn is_in_cohort(&self, ticket: Ticket, index: usize) -> bool {
-        let client = ClientId::simulated(index, CLIENTS_MAX);
-        self.cohorts.get(&ticket).is_some_and(|cohort| cohort.contains(&client))
     }
 
     /// The version is, bit by bit, what these updates make of the version before in any order.
@@ -225,11 +277,12 @@ impl Oracle {
         self.model = model;
     }
 
-    /// The run is over.
-    pub(super) fn end(&self) {
+    /// The run is over. Returns how many updates counted for less than what was stated.
+    pub(super) fn end(&self) -> u64 {
         if let Some(((ticket, index), _)) = self.received.first_key_value() {
             panic!("client {index} has a receipt for {ticket}, which was neither committed nor aborted");
         }
+        self.n_bounded
     }
 }
 

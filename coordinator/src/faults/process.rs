@@ -309,6 +309,10 @@ impl World {
                 let staged = self.process().staged.get(&(*ticket, client.clone()));
                 Some(staged.expect("what is accepted was staged").clone())
             }
+            Row::RoundOpened { cohort, weight_max, .. } => {
+                self.oracle.opens(cohort, *weight_max);
+                None
+            }
             _ => None,
         };
         self.process().orders.push_back(Pending { recorded: Recorded { at, row }, wall_ms, update });

@@ -33,6 +33,7 @@ fn whole_runs_under_faults_keep_every_promise() {
     assert!(absent.is_empty(), "a harness that never brings {absent:?} proves nothing about it");
     assert!(tally.commits > tally.aborts, "most rounds get on: {tally}");
     assert!(tally.receipts > tally.commits && tally.detected > 0 && tally.restarts > 0, "{tally}");
+    assert!(tally.bounded > 0, "nobody states more than its share: {tally}");
 }
 
 /// What goes wrong without it: a failing seed of last night shows nothing today.

@@ -18,6 +18,9 @@ pub(super) const CLIENTS_MAX: usize = 6;
 /// Coordinates without a client of their own.
 pub(super) const MIXED: usize = 2;
 
+/// What a client announces is below 2 to so many: what no update may weigh (2^32) is among it.
+const ANNOUNCED_BITS: u64 = 36;
+
 /// The largest weight: with it every sum of weights is exact in a double.
 const WEIGHT_BELOW: u64 = 1 << 20;
 
@@ -33,6 +36,16 @@ pub(super) struct Update {
 /// The model of every simulated run.
 pub(super) fn layout() -> Arc<Layout> {
     Layout::new([("w", Dtype::F64, vec![CLIENTS_MAX + MIXED])]).expect("one small tensor")
+}
+
+/// How many examples client `index` says that it has, in its process of this number: whatever its updates then weigh, and of
+/// every size as likely.
+pub(super) fn announced(seed: u64, index: usize, life: u32) -> u64 {
+    let client = ClientId::simulated(index, CLIENTS_MAX);
+    // No update is for round 0.
+    let mut stream = rng::stream(Seed(seed ^ (u64::from(life) << 32)), Round(0), Some(&client), Purpose::Batches);
+    let bits = stream.below(ANNOUNCED_BITS);
+    1 + stream.below(1 << bits)
 }
 
 /// The update of client `index` for `ticket`: the same however often it is computed. `variant` 0 is the honest one.

@@ -22,7 +22,7 @@ use super::threads::Answer;
 use super::weather::Weather;
 use super::work::{self, CLIENTS_MAX};
 use crate::aggregate::{Aggregator, Rule, Weights};
-use crate::round::{CohortSize, Evaluation, Event, Quorum, Settings, WEIGHT_MAX};
+use crate::round::{CohortSize, Evaluation, Event, Quorum, Settings, WEIGHT_MAX, WeightShare};
 use crate::select::Selector;
 
 /// The deadline of a round.
@@ -104,7 +104,7 @@ impl World {
         if settings.evaluate.is_some_and(|evaluate| evaluate.central) {
             devices.push(Device::new("judge".parse().expect("a name"), Role::Evaluator));
         }
-        let oracle = Oracle::new(settings.quorum, settings.deadline, initial.clone());
+        let oracle = Oracle::new(&settings, initial.clone());
         let mut world = Self {
             seed,
             stream,
@@ -156,7 +156,7 @@ impl World {
             self.now = at;
             self.happen(happening);
         }
-        self.oracle.end();
+        self.tally.bounded = self.oracle.end();
         assert_eq!(self.told.len() as u64, self.settings.rounds, "every version was told: {:?}", self.told);
         self.disk.read(None).expect("the rows of a finished run are whole");
     }
@@ -296,11 +296,19 @@ fn draw_settings(stream: &mut Stream, seed: u64, n_clients: usize) -> Settings {
         cohort,
         wait_for: 1 + pick(stream, n_clients),
         quorum,
-        max_weight_share: None,
+        max_weight_share: draw_share(seed, cohort),
         deadline: DEADLINE,
         evaluate,
         has_target: false,
     }
+}
+
+/// The largest share of a client, in half of the runs; drawn by itself, so that it changes nothing but weights.
+fn draw_share(seed: u64, cohort: CohortSize) -> Option<WeightShare> {
+    let mut stream = rng::stream(Seed(seed), Round(1), None, Purpose::Faults);
+    let share = WeightShare::new(stream.uniform()).filter(|_| stream.below(2) == 0);
+    // As the run file: what a cohort of this size cannot keep is refused.
+    share.filter(|share| !matches!(cohort, CohortSize::Number(size) if !share.suits(size)))
 }
 
 fn pick(stream: &mut Stream, count: usize) -> usize {

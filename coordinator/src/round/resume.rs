@@ -53,6 +53,10 @@ impl Machine {
                 let mut round = Collecting::new(*ticket, cohort, cohort.len(), quorum, recorded.at);
                 round.is_open = true;
                 round.weight_max = *weight_max;
+                #[cfg(test)]
+                if Bug::BoundForgotten.is_planted() {
+                    round.weight_max = None;
+                }
                 round.deadline = recorded.at + self.settings.deadline;
                 self.phase = Phase::Collecting(round);
             }
