@@ -158,8 +158,17 @@ pub(crate) struct Sim {
     /// Threads that train; by default one for each core
     #[arg(long)]
     pub(crate) workers: Option<usize>,
+    /// Clients that each of them trains at once, their models stacked; by default 32 on a CUDA device, on the CPU 1, which is
+    /// faster there. The last bits of a model depend on it
+    #[arg(long, value_name = "CLIENTS", value_parser = clap::value_parser!(u16).range(1..=stack_max()))]
+    pub(crate) stack: Option<u16>,
     #[command(flatten)]
     pub(crate) device: Device,
+}
+
+/// The most clients of a stack, as the parser wants it.
+fn stack_max() -> i64 {
+    i64::try_from(tributary_client::trainer::CLIENTS_MAX).expect("a few hundred")
 }
 
 #[derive(Debug, Args)]

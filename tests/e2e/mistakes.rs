@@ -57,6 +57,10 @@ fn mistyped_commands_and_options_end_with_usage() {
     say(folder.path(), &["list", "layer"]).fails(2, &["there is no kind `layer`", "did you mean `layers`"]);
     let file = example("digits.toml");
     say(folder.path(), &["sim", file.to_str().unwrap(), "--workers", "0", "--no-out"]).fails(2, &["--workers"]);
+    for stack in ["0", "257"] {
+        let mistyped = say(folder.path(), &["sim", file.to_str().unwrap(), "--stack", stack, "--no-out"]);
+        mistyped.fails(2, &["--stack", stack, "1..=256"]);
+    }
 }
 
 /// Whoever asks for CUDA and gets the CPU would wait for hours without knowing why.

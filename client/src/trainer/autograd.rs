@@ -8,7 +8,8 @@ use tributary_common::parameters::{AlignedBuffer, Parameters};
 use tributary_common::rng::Stream;
 use tributary_kernels::relu::Activation;
 
-use super::portion::{Portion, is_shortage};
+use super::descent::{Descent, complete};
+use super::portion::{Portion, explain};
 use super::tally::Tally;
 use super::{Error, Execution};
 use crate::data::Dataset;
@@ -32,8 +33,7 @@ pub(super) struct Autograd<T> {
     example_bytes: usize,
     /// In the packed order of the layout.
     parameters: Vec<Learned>,
-    /// One each, or none before the first step with momentum.
-    velocity: Vec<Tensor>,
+    descent: Descent,
     /// Of the last batch as a whole.
     truth: Truth<T>,
     /// Examples that go through the network at once.
@@ -50,14 +50,15 @@ struct Passed<T> {
 
 impl<T: Element + WithDType> Autograd<T> {
     pub(super) fn new(plan: Arc<Plan>, device: Device, example_bytes: usize) -> Self {
-        let (parameters, velocity, truth, portion) = (Vec::new(), Vec::new(), no_truth(), Portion::unlimited());
-        Self { plan, device, example_bytes, parameters, velocity, truth, portion }
+        let Optimizer::Sgd(sgd) = plan.train.optimizer;
+        let (descent, truth, portion) = (Descent::new(sgd), Truth::none(), Portion::unlimited());
+        Self { plan, device, example_bytes, parameters: Vec::new(), descent, truth, portion }
     }
 
     /// Outputs and mean loss of these examples as tensors.
     fn forward(&self, dataset: &Dataset, indices: &[u32], masks: Option<&Masks>) -> Result<[Tensor; 2]> {
         let model = &self.plan.model;
-        let mut truth = no_truth::<T>();
+        let mut truth = Truth::<T>::none();
         truth.gather(dataset, indices);
         let mut values = vec![T::zero(); indices.len() * dataset.values()];
         T::gather(dataset, indices, &mut values);
@@ -92,42 +93,11 @@ impl<T: Element + WithDType> Autograd<T> {
         Ok(passed)
     }
 
-    /// One step along `gradients`, with `PyTorch`'s meaning of the constants.
-    fn descend(&mut self, gradients: &[Option<Tensor>]) -> std::result::Result<(), Error> {
-        let Optimizer::Sgd(sgd) = self.plan.train.optimizer;
-        let is_first = self.velocity.is_empty();
-        for (index, (learned, gradient)) in self.parameters.iter().zip(gradients).enumerate() {
-            let w = learned.var.as_tensor();
-            let gradient = gradient.as_ref().ok_or_else(|| Error::NoGradient { tensor: learned.name.clone() })?;
-            let d = (gradient + w.affine(sgd.weight_decay, 0.0)?)?;
-            let direction = if sgd.momentum > 0.0 {
-                let v = if is_first { d.clone() } else { (self.velocity[index].affine(sgd.momentum, 0.0)? + &d)? };
-                if is_first {
-                    self.velocity.push(v.detach());
-                } else {
-                    self.velocity[index] = v.detach();
-                }
-                if sgd.nesterov { (d + v.affine(sgd.momentum, 0.0)?)? } else { v }
-            } else {
-                d
-            };
-            learned.var.set(&(w - direction.affine(sgd.lr, 0.0)?)?.detach())?;
-        }
-        Ok(())
-    }
-
     /// What a failure means to the user.
     fn explain(&self, error: candle_core::Error) -> Error {
-        if !is_shortage(&error) {
-            return error.into();
-        }
         // Parameters, their gradients, the velocity and what takes their place.
         let needed = self.example_bytes.saturating_add(self.plan.model.layout.bytes().saturating_mul(4));
-        Error::OutOfMemory {
-            device: self.device.name().to_owned(),
-            needed,
-            free: self.device.free_bytes().map_or_else(String::new, |free| format!(", of which {free} are free")),
-        }
+        explain(error, &self.device, needed)
     }
 
     /// [`Autograd::pass`] in portions that the device's memory holds.
@@ -153,7 +123,7 @@ impl<T: Element + WithDType> Autograd<T> {
 
 impl<T: Element + WithDType> Execution for Autograd<T> {
     fn begin(&mut self, model: &Parameters) -> std::result::Result<(), Error> {
-        self.velocity.clear();
+        self.descent.begin();
         self.parameters.clear();
         for tensor in model.layout().tensors() {
             let mut values = vec![T::zero(); tensor.count()];
@@ -172,12 +142,13 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
         tally: Option<&mut Tally>,
     ) -> std::result::Result<f64, Error> {
         // Drawn for the whole batch, so that the masks do not depend on portions.
-        let masks = Masks::draw::<T>(&self.plan.model, dropout, indices.len(), &self.device)?;
+        let masks = Masks::draw::<T>(&self.plan.model, &mut [(dropout, indices.len())], indices.len(), &self.device)?;
         let passed = self.fit(dataset, indices, Some(&masks))?;
         if let Some(tally) = tally {
             self.count(&passed, tally, indices.len())?;
         }
-        self.descend(&passed.gradients)?;
+        let gradients = complete(&self.parameters, passed.gradients)?;
+        self.descent.step(&self.parameters, &gradients).map_err(|error| self.explain(error))?;
         Ok(passed.mean)
     }
 
@@ -197,10 +168,6 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
         let update = Parameters::new(model.layout().clone(), buffer.into_bytes());
         Ok((update.expect("the buffer was made for the layout"), is_finite))
     }
-}
-
-const fn no_truth<T>() -> Truth<T> {
-    Truth { classes: Vec::new(), targets: Vec::new() }
 }
 
 /// Adds the gradients of another portion, parameter by parameter.

@@ -47,7 +47,7 @@ impl Problem {
     }
 
     /// The model with `change` added to one value.
-    fn nudged(&self, at: usize, change: f64) -> Parameters {
+    pub(super) fn nudged(&self, at: usize, change: f64) -> Parameters {
         let mut buffer = AlignedBuffer::copy_of(self.model.bytes());
         let chunk = &mut buffer.as_mut()[at * 8..][..8];
         let value = f64::from_le_bytes(chunk.try_into().unwrap()) + change;
