@@ -123,7 +123,7 @@ pub(crate) struct RunFile {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Device {
     /// What computes: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
-    #[arg(long, value_name = "DEVICE", default_value_t = device::Choice::Auto)]
+    #[arg(long, value_name = "DEVICE", env = "TRIBUTARY_DEVICE", default_value_t = device::Choice::Auto)]
     pub(crate) device: device::Choice,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tributary_client::device::Choice;
+use tributary_client::device::{Choice, Device};
 use tributary_client::plan::Plan;
 use tributary_client::supply::Supply;
 use tributary_client::trainer::{Local, Trainer};
@@ -28,6 +28,13 @@ server = { optimizer = SERVER }
 evaluate = { every = 1, on = ['train', 'central'] }
 sim = SIM
 ";
+
+/// The device that tests train on: as for `--device`, `TRIBUTARY_DEVICE` names it; the cores where it says nothing.
+#[expect(clippy::disallowed_methods, reason = "a test is told from outside where to run")]
+fn device() -> Device {
+    let choice = std::env::var("TRIBUTARY_DEVICE").map_or(Ok(Choice::Cpu), |name| name.parse());
+    choice.and_then(Choice::open).unwrap_or_else(|error| panic!("TRIBUTARY_DEVICE: {error}"))
+}
 
 struct Case<'a> {
     rounds: &'a str,
@@ -68,7 +75,7 @@ fn run_with(case: &Case<'_>, workers: usize, clients: usize) -> Vec<RoundLine> {
     let supply = Supply::parse(document.table().section("data").unwrap(), PathBuf::new()).unwrap();
     let dealt = supply.load(&plan.input, plan.seed).unwrap();
     let run = Run::new(RunId([0; 16]), &document, dealt.into(), Arc::new(Memory)).unwrap();
-    let device = Choice::Cpu.open().unwrap();
+    let device = device();
     let trainer = || Box::new(Local::stacked(&device, Arc::clone(&run.plan), clients)) as Box<dyn Trainer>;
     let trainers = (0..workers).map(|_| trainer()).collect();
     let mut lines = Vec::new();

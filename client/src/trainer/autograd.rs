@@ -182,7 +182,7 @@ mod tests {
     use tributary_common::id::Round;
     use tributary_common::rng::{self, Purpose};
 
-    use crate::trainer::tests::{Problem, images, normalised, sentences};
+    use crate::trainer::tests::{Problem, device, images, normalised, sentences};
     use crate::trainer::{Local, Trainer, Unwatched};
 
     fn both(problem: &Problem, bound: f64) {
@@ -192,7 +192,14 @@ mod tests {
             (trained, measured)
         };
         let (direct, measured) = run(Local::new(Arc::clone(&problem.plan)));
-        let (reference, expected) = run(Local::with_autograd(Arc::clone(&problem.plan)));
+        // On another device than the cores, this is what the kernels are held against.
+        let device = device();
+        let by_graph = if device.is_cpu() {
+            Local::with_autograd(Arc::clone(&problem.plan))
+        } else {
+            Local::on(&device, Arc::clone(&problem.plan))
+        };
+        let (reference, expected) = run(by_graph);
         for (index, (got, expected)) in direct.update.values().zip(reference.update.values()).enumerate() {
             assert!((got - expected).abs() <= bound, "value {index}: {got} is not {expected} within {bound}");
         }
@@ -241,7 +248,7 @@ mod tests {
         let train = "optimizer = { kind = 'sgd', lr = 0.1, momentum = 0.9 }, steps = 1, batch = 'all'";
         for problem in [images("f64", train), normalised("f64", train), sentences("f64", train)] {
             let learned = |portion: Portion| {
-                let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), Device::cpu(), 1);
+                let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), device(), 1);
                 autograd.portion = portion;
                 autograd.begin(&problem.model).unwrap();
                 let (mut dropout, mut tally) = (dropout(&problem), Tally::new(&problem.plan.input).unwrap());
@@ -269,10 +276,9 @@ mod tests {
     #[test]
     fn a_parameter_without_gradient_is_an_error() {
         let problem = images("f64", "optimizer = { kind = 'sgd', lr = 0.1 }, steps = 1, batch = 3");
-        let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), Device::cpu(), 1);
+        let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), device(), 1);
         autograd.begin(&problem.model).unwrap();
-        let var =
-            Var::from_tensor(&Tensor::zeros(2, candle_core::DType::F64, Device::cpu().tensors()).unwrap()).unwrap();
+        let var = Var::from_tensor(&Tensor::zeros(2, candle_core::DType::F64, device().tensors()).unwrap()).unwrap();
         autograd.parameters.push(Learned { name: "11.weight".to_owned(), var });
         let mut dropout = dropout(&problem);
         let error = autograd.learn(problem.task().examples.dataset, &[0, 1], &mut dropout, None).unwrap_err();

@@ -282,7 +282,7 @@ pub(super) fn proceed(control: &mut dyn Control, done: u64, total: u64) -> Resul
 mod tests {
     use super::*;
     use crate::trainer::Unwatched;
-    use crate::trainer::tests::images;
+    use crate::trainer::tests::{device, images, local};
 
     const TRAIN: &str = "optimizer = { kind = 'sgd', lr = 0.1 }, epochs = 1, batch = 3";
 
@@ -307,14 +307,14 @@ mod tests {
     #[test]
     fn a_shortage_halves_the_stack_once_and_for_all() {
         let problem = images("f64", TRAIN);
-        let small = Small(Stack::new(Arc::clone(&problem.plan), Device::cpu()), Vec::new());
-        let mut local = Local::stacked(&Device::cpu(), Arc::clone(&problem.plan), 6);
+        let small = Small(Stack::new(Arc::clone(&problem.plan), device()), Vec::new());
+        let mut trainer = Local::stacked(&device(), Arc::clone(&problem.plan), 6);
         let bytes_max = BATCH_BYTES_MAX;
-        local.together = Some(Together { stack: Box::new(small), clients: 6, bytes_max });
-        let alone = Local::new(Arc::clone(&problem.plan)).train(&problem.task(), &mut Unwatched).unwrap();
+        trainer.together = Some(Together { stack: Box::new(small), clients: 6, bytes_max });
+        let alone = local(Arc::clone(&problem.plan)).train(&problem.task(), &mut Unwatched).unwrap();
         for clients in [6, 5] {
             let tasks = vec![problem.task(); clients];
-            let all = local.train_all(&tasks, &mut Unwatched);
+            let all = trainer.train_all(&tasks, &mut Unwatched);
             assert_eq!(all.len(), clients);
             for trained in all {
                 let update = trained.unwrap().update;
@@ -322,7 +322,7 @@ mod tests {
                 assert!(apart.fold(0.0, f64::max) < 1e-12);
             }
         }
-        assert_eq!(local.clients(), 2, "six, three, and then no more than two");
+        assert_eq!(trainer.clients(), 2, "six, three, and then no more than two");
     }
 
     /// Counts how often work begins.
@@ -340,10 +340,10 @@ mod tests {
         let problem = images("f64", TRAIN);
         let tasks = vec![problem.task(); 6];
         for (fit, groups) in [(6, 1), (3, 2), (2, 4), (1, 6)] {
-            let mut local = Local::stacked(&Device::cpu(), Arc::clone(&problem.plan), 6);
-            local.together.as_mut().unwrap().bytes_max = stack::bytes(&problem.plan, &tasks[..fit]);
+            let mut trainer = Local::stacked(&device(), Arc::clone(&problem.plan), 6);
+            trainer.together.as_mut().unwrap().bytes_max = stack::bytes(&problem.plan, &tasks[..fit]);
             let mut begun = Begun(0);
-            assert!(local.train_all(&tasks, &mut begun).iter().all(Result::is_ok));
+            assert!(trainer.train_all(&tasks, &mut begun).iter().all(Result::is_ok));
             assert_eq!(begun.0, groups, "where {fit} fit");
         }
     }
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_stack_has_its_limit() {
         let problem = images("f64", TRAIN);
-        let clients = |clients| Local::stacked(&Device::cpu(), Arc::clone(&problem.plan), clients).clients();
+        let clients = |clients| Local::stacked(&device(), Arc::clone(&problem.plan), clients).clients();
         assert_eq!([0, 1, 2, stack::CLIENTS_MAX + 1].map(clients), [1, 1, 2, stack::CLIENTS_MAX]);
     }
 }
