@@ -16,8 +16,8 @@ use crate::exit::{self, Failure};
 use crate::file::RunFile;
 use crate::output::{Ending, Format, Output, Summary};
 
-/// Clients that a CUDA device trains at once where nothing else is said. A step of a small model waits for some sixty orders
-/// to the device, each of a few microseconds whatever it is for; beyond a few dozen clients the arithmetic is what takes time.
+/// Clients that a CUDA device trains at once where nothing else is said. A step of a small model is some eighty orders to
+/// the device, each of a few microseconds whoever it is for. Chosen by that count; not measured, because no GPU was at hand.
 const STACK: usize = 32;
 
 #[expect(clippy::disallowed_methods, reason = "the command is a driver: it shows people how long things took")]

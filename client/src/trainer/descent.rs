@@ -28,7 +28,10 @@ impl Descent {
         let is_first = self.velocity.is_empty();
         for (index, (learned, gradient)) in parameters.iter().zip(gradients).enumerate() {
             let w = learned.var.as_tensor();
-            let d = (gradient + w.affine(self.sgd.weight_decay, 0.0)?)?;
+            let d = match self.sgd.weight_decay {
+                decay if decay > 0.0 => (gradient + w.affine(decay, 0.0)?)?,
+                _ => gradient.clone(),
+            };
             let direction = if self.sgd.momentum > 0.0 {
                 let v = if is_first { d.clone() } else { (self.velocity[index].affine(self.sgd.momentum, 0.0)? + &d)? };
                 if is_first {
