@@ -59,7 +59,7 @@ fn composed(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> R
 pub(super) mod stacked {
     use super::{D, Kernel, NormOp, Parametrised, Result, Shape, Tensor, bail};
 
-    /// [`super::group_norm`] for each model.
+    /// [`super::group_norm()`] for each model.
     ///
     /// # Errors
     /// If the groups do not divide the channels, or the shapes, types or devices do not fit.
@@ -67,7 +67,7 @@ pub(super) mod stacked {
         apply(NormOp::Group { groups, epsilon }, x, weight, Some(bias))
     }
 
-    /// [`super::layer_norm`] for each model.
+    /// [`super::layer_norm()`] for each model.
     ///
     /// # Errors
     /// If the shapes, types or devices do not fit.
@@ -75,7 +75,7 @@ pub(super) mod stacked {
         apply(NormOp::Layer { epsilon }, x, weight, Some(bias))
     }
 
-    /// [`super::rms_norm`] for each model.
+    /// [`super::rms_norm()`] for each model.
     ///
     /// # Errors
     /// If the shapes, types or devices do not fit.
