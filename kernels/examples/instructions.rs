@@ -56,6 +56,7 @@ const KERNELS: &[(&str, Kernel)] = &[
     ("divide_bytes", divide_bytes),
     ("embedding_update", embedding_update),
     ("fold", fold),
+    ("fold_small", fold_small),
     ("group_norm", group_norm),
     ("group_norm_backward", group_norm_backward),
     ("layer_norm", layer_norm),
@@ -128,6 +129,13 @@ fn fold(times: u32) {
     let (mut sum, delta) = (vec![0_i64; 65_536], numbers(65_536));
     let term = Term::new(40, 600, 0.05);
     repeat(times, || fold::fold_f32(black_box(&mut sum), black_box(&delta), term));
+}
+
+fn fold_small(times: u32) {
+    let (mut sum, delta) = (vec![0_i64; 65_536], numbers(65_536));
+    repeat(times, || {
+        _ = fold::fold_small_f32(black_box(&mut sum), [&delta[..]; fold::TOGETHER], 40, [600; fold::TOGETHER])
+    });
 }
 
 const GROUP: GroupNorm = GroupNorm { batch: 8, channels: 16, groups: 4, positions: SIDE * SIDE, epsilon: 1e-5 };

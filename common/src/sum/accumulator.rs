@@ -338,6 +338,35 @@ mod tests {
         assert!(matches!(error, Error::NonFinite { coordinate: 100 }));
     }
 
+    /// However many are folded together, whether they are small together or not, and whatever their alignment.
+    #[test]
+    fn updates_fold_together_as_one_after_another() {
+        let len = BLOCK + 9;
+        let update = |k: u8| -> Vec<f32> {
+            let large = if k == 6 { 3e6 } else { 0.1 };
+            (0..len).map(|i| if i == BLOCK / 2 { large } else { f32::from(k) / 32.0 }).collect()
+        };
+        for count in 0..=9_u8 {
+            for shift in [0, 1] {
+                let (mut expected, mut bytes) = (Sum::new(len, 40).unwrap(), Vec::new());
+                for k in 0..count {
+                    let n = weight(u64::from(k) * 1000 + 1);
+                    expected.add(&update(k), n).unwrap();
+                    let values = update(k).into_iter().flat_map(f32::to_le_bytes);
+                    bytes.push(([0; 1][..shift].iter().copied().chain(values).collect::<Vec<u8>>(), n));
+                }
+                let mut sum = Sum::new(len, 40).unwrap();
+                bytes.iter().for_each(|(_, n)| sum.admit(*n).unwrap());
+                let updates: Vec<_> = bytes.iter().map(|(bytes, n)| (&bytes[shift..], *n)).collect();
+                sum.whole().fold_all_bytes(0, Dtype::F32, &updates).unwrap();
+                assert_eq!(sum, expected, "{count} updates");
+            }
+        }
+        let (long, short) = ([0; 8], [0; 4]);
+        let updates = [(&long[..], Weight::ONE), (&short[..], Weight::ONE)];
+        assert!(Sum::new(2, 40).unwrap().whole().fold_all_bytes(0, Dtype::F32, &updates).is_err());
+    }
+
     #[test]
     fn spans_fold_and_average_like_the_whole_and_can_be_emptied() {
         let len = SPAN + BLOCK + 7;

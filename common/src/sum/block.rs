@@ -71,17 +71,24 @@ impl Block {
         }
     }
 
-    /// Adds `values` to the coordinates from `at` on in one pass, if they are finite and small, as nearly all updates are;
-    /// else nothing has changed and the answer is `false`.
-    pub(super) fn fold_small<T: Value>(&mut self, at: usize, values: &[T], bits: u32, n: Weight) -> bool {
-        // A small product is below 2^51, so nothing overflows.
+    /// Adds the same coordinates of `K` updates to those from `at` on in one pass, if they are finite and small, as nearly all
+    /// updates are; else nothing has changed and the answer is `false`.
+    pub(super) fn fold_small<T: Value, const K: usize>(
+        &mut self,
+        at: usize,
+        values: [&[T]; K],
+        bits: u32,
+        n: [Weight; K],
+    ) -> bool {
+        // What is small is below 2^51, so nothing overflows.
         if self.bound > NARROW_MAX / 2 {
             return false;
         }
         self.allow(0);
         let Lanes::Narrow(lanes) = &mut self.lanes else { return false };
-        let Some(max) = T::fold_small(&mut lanes[at..at + values.len()], values, bits, n.get()) else { return false };
-        self.bound += quantised(max, bits) * u128::from(n.get());
+        let (lanes, n) = (&mut lanes[at..at + values[0].len()], n.map(Weight::get));
+        let Some(max) = T::fold_small(lanes, values, bits, n) else { return false };
+        self.bound += quantised(max, bits) * u128::from(n.iter().sum::<u64>());
         true
     }
 

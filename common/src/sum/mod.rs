@@ -25,6 +25,7 @@ pub use error::Error;
 pub use part::{Part, Spare};
 pub use piece::{check, check_bytes};
 pub(crate) use quotient::quotient;
+pub use tributary_kernels::fold::TOGETHER;
 pub use value::Value;
 pub use weight::Weight;
 

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use super::accumulator::means_into;
 use super::block::Block;
-use super::piece::{Piece, largest, pieces};
-use super::{BLOCK, Error, SPAN, Value, Weight};
+use super::piece::{Piece, largest, pieces, views};
+use super::{BLOCK, Error, SPAN, TOGETHER, Value, Weight};
 use crate::parameters::Dtype;
 
 /// A range of a sum's coordinates, to be folded into by one thread while others fold into other parts.
@@ -39,21 +39,35 @@ impl<'a> Part<'a> {
     /// # Errors
     /// Coordinates outside this part, not finite, or beyond their limit.
     pub fn fold<T: Value>(&mut self, offset: usize, values: &[T], n: Weight) -> Result<(), Error> {
-        let end = offset.saturating_add(values.len());
-        if offset < self.start || end > self.end {
+        self.fold_together(offset, [values], [n])
+    }
+
+    /// [`Part::fold`] of several updates' same coordinates, in one pass where they are small.
+    fn fold_together<T: Value, const K: usize>(
+        &mut self,
+        offset: usize,
+        values: [&[T]; K],
+        n: [Weight; K],
+    ) -> Result<(), Error> {
+        let count = values[0].len();
+        let end = offset.saturating_add(count);
+        if offset < self.start || end > self.end || values.iter().any(|values| values.len() != count) {
             return Err(Error::LengthDiffers { end, len: self.end });
         }
-        let (mut at, mut rest, mut is_small) = (offset - self.start, values, true);
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(rest.len().min(BLOCK - at % BLOCK));
-            let block = &mut self.blocks[at / BLOCK];
+        let (first, mut at, mut is_small) = (offset - self.start, 0, true);
+        while at < count {
+            let place = (first + at) % BLOCK;
+            let until = count.min(at + BLOCK - place);
+            let (block, pieces) = (&mut self.blocks[(first + at) / BLOCK], values.map(|values| &values[at..until]));
             // Where one piece is not small, the next ones hardly are.
-            is_small = is_small && block.fold_small(at % BLOCK, piece, self.bits, n);
+            is_small = is_small && block.fold_small(place, pieces, self.bits, n);
             if !is_small {
-                let max = largest(self.start + at, piece)?;
-                block.fold(at % BLOCK, piece, max, self.bits, n);
+                for (piece, n) in pieces.into_iter().zip(n) {
+                    let max = largest(offset + at, piece)?;
+                    block.fold(place, piece, max, self.bits, n);
+                }
             }
-            (at, rest) = (at + piece.len(), behind);
+            at = until;
         }
         Ok(())
     }
@@ -67,6 +81,34 @@ impl<'a> Part<'a> {
             Piece::Single(values) => self.fold(offset, values, n),
             Piece::Double(values) => self.fold(offset, values, n),
         })
+    }
+
+    /// [`Part::fold_bytes`] of the same coordinates of any number of updates, [`TOGETHER`] of them in one pass over the sum.
+    ///
+    /// # Errors
+    /// As [`Part::fold`].
+    pub fn fold_all_bytes(&mut self, offset: usize, dtype: Dtype, updates: &[(&[u8], Weight)]) -> Result<(), Error> {
+        let (groups, rest) = updates.as_chunks::<TOGETHER>();
+        groups.iter().try_for_each(|group| self.fold_group(offset, dtype, *group))?;
+        match *rest {
+            [a, b, c] => self.fold_group(offset, dtype, [a, b, c]),
+            [a, b] => self.fold_group(offset, dtype, [a, b]),
+            _ => rest.iter().try_for_each(|(bytes, n)| self.fold_bytes(offset, dtype, bytes, *n)),
+        }
+    }
+
+    fn fold_group<const K: usize>(
+        &mut self,
+        offset: usize,
+        dtype: Dtype,
+        group: [(&[u8], Weight); K],
+    ) -> Result<(), Error> {
+        let (bytes, n) = (group.map(|(bytes, _)| bytes), group.map(|(_, n)| n));
+        match dtype {
+            Dtype::F32 if let Some(values) = views::<f32, K>(bytes) => self.fold_together(offset, values, n),
+            Dtype::F64 if let Some(values) = views::<f64, K>(bytes) => self.fold_together(offset, values, n),
+            _ => group.iter().try_for_each(|(bytes, n)| self.fold_bytes(offset, dtype, bytes, *n)),
+        }
     }
 
     /// Writes the means of the coordinates in `range` (counted in the whole sum) to `out`, for updates of `weight` together;

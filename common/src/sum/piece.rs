@@ -52,6 +52,16 @@ pub(super) enum Piece<'a> {
     Double(&'a [f64]),
 }
 
+/// The values of several updates' bytes as they lie, if alignment and byte order allow it for all of them.
+pub(super) fn views<T: Value, const K: usize>(bytes: [&[u8]; K]) -> Option<[&[T]; K]> {
+    let view = |bytes| if cfg!(target_endian = "little") { bytemuck::try_cast_slice(bytes).ok() } else { None };
+    let mut values: [&[T]; K] = [&[]; K];
+    for (values, bytes) in values.iter_mut().zip(bytes) {
+        *values = view(bytes)?;
+    }
+    Some(values)
+}
+
 /// Hands `bytes` on as typed values: as they lie where alignment and byte order allow it, else copied a block at a time.
 pub(super) fn pieces(
     offset: usize,
@@ -60,20 +70,15 @@ pub(super) fn pieces(
     mut take: impl FnMut(usize, Piece<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     assert_eq!(bytes.len() % dtype.size(), 0, "pieces of an update hold whole values");
-    if cfg!(target_endian = "little") {
-        match dtype {
-            Dtype::F32 => {
-                if let Ok(values) = bytemuck::try_cast_slice(bytes) {
-                    return take(offset, Piece::Single(values));
-                }
-            }
-            Dtype::F64 => {
-                if let Ok(values) = bytemuck::try_cast_slice(bytes) {
-                    return take(offset, Piece::Double(values));
-                }
-            }
-            Dtype::Bf16 | Dtype::F16 => {}
-        }
+    if dtype == Dtype::F32
+        && let Some([values]) = views([bytes])
+    {
+        return take(offset, Piece::Single(values));
+    }
+    if dtype == Dtype::F64
+        && let Some([values]) = views([bytes])
+    {
+        return take(offset, Piece::Double(values));
     }
     let mut single = [0.0_f32; BLOCK];
     let mut double = [0.0_f64; BLOCK];

@@ -12,9 +12,9 @@ mod sealed {
 pub trait Value: Copy + Into<f64> + bytemuck::Pod + sealed::Sealed {
     /// The largest magnitude; `None` if a value is not finite.
     fn max_abs(values: &[Self]) -> Option<f64>;
-    /// `acc[i] += round(values[i] · 2^bits) · n` where every product is below 2^51, and the largest magnitude; `None` with
-    /// nothing changed where they are not, or a value is not finite.
-    fn fold_small(acc: &mut [i64], values: &[Self], bits: u32, n: u64) -> Option<f64>;
+    /// `acc[i] += Σ round(values[k][i] · 2^bits) · n[k]` where every such sum is below 2^51, and the largest magnitude; `None`
+    /// with nothing changed where they are not, or a value is not finite.
+    fn fold_small<const K: usize>(acc: &mut [i64], values: [&[Self]; K], bits: u32, n: [u64; K]) -> Option<f64>;
     /// `acc[i] += round(values[i] · 2^bits) · n`; the caller proves that nothing overflows.
     fn fold(acc: &mut [i64], values: &[Self], term: Term);
     /// The same in 128 bits.
@@ -26,7 +26,7 @@ impl Value for f32 {
         fold::max_abs_f32(values)
     }
 
-    fn fold_small(acc: &mut [i64], values: &[Self], bits: u32, n: u64) -> Option<f64> {
+    fn fold_small<const K: usize>(acc: &mut [i64], values: [&[Self]; K], bits: u32, n: [u64; K]) -> Option<f64> {
         fold::fold_small_f32(acc, values, bits, n)
     }
 
@@ -44,7 +44,7 @@ impl Value for f64 {
         fold::max_abs_f64(values)
     }
 
-    fn fold_small(acc: &mut [i64], values: &[Self], bits: u32, n: u64) -> Option<f64> {
+    fn fold_small<const K: usize>(acc: &mut [i64], values: [&[Self]; K], bits: u32, n: [u64; K]) -> Option<f64> {
         fold::fold_small_f64(acc, values, bits, n)
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tributary_common::parameters::Dtype;
-use tributary_common::sum::{Part, Spare, Sum, Weight};
+use tributary_common::sum::{Part, Spare, Sum, TOGETHER, Weight};
 
 use super::{Aggregate, Coordinates, Error, Kept};
 #[cfg(test)]
@@ -12,10 +12,10 @@ use crate::planted::Bug;
 use crate::spread::{self, Threads};
 
 /// Updates wait for each other up to so many bytes, so that a part of the sum is read from memory once for all of them.
-const TOGETHER_BYTES: usize = 128 << 20;
+const WAITING_BYTES_MAX: usize = 128 << 20;
 
 /// As many updates wait at most.
-const TOGETHER: usize = 64;
+const WAITING_MAX: usize = 64;
 
 /// Where nothing else is to do, so many bytes still wait: a commit folds them in passing.
 const LEFT_BYTES: usize = 16 << 20;
@@ -41,7 +41,11 @@ impl<U: Kept> Summed<U> {
     pub(super) fn take(&mut self, update: U, weight: Weight) -> Result<(), Error> {
         self.sum.admit(weight)?;
         self.waiting.push((update, weight));
-        if self.waiting.len() == TOGETHER || self.waiting_bytes() >= TOGETHER_BYTES { self.fold() } else { Ok(()) }
+        if self.waiting.len() == WAITING_MAX || self.waiting_bytes() >= WAITING_BYTES_MAX {
+            self.fold()
+        } else {
+            Ok(())
+        }
     }
 
     /// Folds what waits, unless it is little.
@@ -75,10 +79,13 @@ impl<U: Kept> Summed<U> {
 /// Folds `updates` into one span of their sum.
 fn fold<U: Kept>(span: &mut Part<'_>, dtype: Dtype, updates: &[(U, Weight)]) -> Result<(), Error> {
     let (range, size) = (span.range(), dtype.size());
-    let mut scratch = Vec::new();
-    for (update, weight) in updates {
-        let bytes = update.read(range.start * size..range.end * size, &mut scratch)?;
-        span.fold_bytes(range.start, dtype, bytes, *weight)?;
+    let mut scratches: [Vec<u8>; TOGETHER] = Default::default();
+    for group in updates.chunks(TOGETHER) {
+        let mut pieces = Vec::with_capacity(group.len());
+        for ((update, weight), scratch) in group.iter().zip(&mut scratches) {
+            pieces.push((update.read(range.start * size..range.end * size, scratch)?, *weight));
+        }
+        span.fold_all_bytes(range.start, dtype, &pieces)?;
     }
     Ok(())
 }
