@@ -142,7 +142,8 @@ fn kill_9_at_random_moments_changes_no_model_and_no_measure() {
     let text = RUN.replace("ROUNDS", &(6 * n_kills + 10).to_string());
     let alone = tempfile::tempdir().unwrap();
     std::fs::write(alone.path().join("run.toml"), &text).unwrap();
-    let undisturbed = run(tributary(alone.path()).args(["sim", "run.toml", "--no-out", "--json-lines"]));
+    let undisturbed =
+        run(tributary(alone.path()).args(["sim", "run.toml", "--no-out", "--json-lines", "--stack", "1"]));
     let undisturbed = told(&undisturbed.ends_well().events());
     let lane = |lane: u64| {
         let mut stream = rng::stream(Seed(seed), Round(lane), None, Purpose::Faults);
