@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # What a device downloads, and how soon it works. Promised: the stripped client with candle at most 12 MB, the client of the
-# profile `edge` at most 8 MB, its first batch at most 100 ms after its start. Exit status 1 where that is not kept.
+# profile `edge` at most 8 MB, the first batch of either at most 100 ms after its start. Exit status 1 where that is not kept.
 # The time is from the start of the process to its line about the model, after which it trains: both handshakes, its data and
 # the download are in it, over loopback. It means something on an idle machine only. MB are 10^6 bytes.
+# Where perf and strace were asked, three quarters of that time went into the first random number: AWS-LC begins by
+# collecting entropy from the jitter of the processor's own timing, which stays on, because not every device's kernel has
+# enough of it when it starts.
 #   benches/size.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,22 +29,28 @@ tributary=target/release/tributary
 "$tributary" certs init "$folder/ca" --federation bench >/dev/null
 "$tributary" certs issue "$folder/ca" hub --role coordinator --out "$folder/hub" >/dev/null
 "$tributary" certs issue "$folder/ca" device --role client --out "$folder/device" >/dev/null
-for _ in 1 2 3 4 5; do
-  rm -rf "$folder/run" "$folder/address"
-  : >"$folder/said"
-  "$tributary" coordinator examples/digits.toml --identity "$folder/hub" --listen 127.0.0.1:0 --quiet --json-lines \
-    --address-file "$folder/address" --out "$folder/run" --set run.rounds=1 --set cohort.wait_for=1 \
-    --set 'train.batch="all"' --set train.epochs=1 --set 'evaluate.on=[]' >"$folder/events" &
-  coordinator=$!
-  until [ -s "$folder/address" ]; do sleep 0.05; done
-  began=$(date +%s%N)
-  "$folder/edge" --identity "$folder/device" --coordinator "$(cat "$folder/address")" --data digits --once 2>"$folder/said" &
-  client=$!
-  until grep --quiet 'got the model' "$folder/said"; do sleep 0.002; done
-  echo $((($(date +%s%N) - began) / 1000)) >>"$folder/microseconds"
-  wait $client $coordinator
-  coordinator=
-done
-middle=$(sort -n "$folder/microseconds" | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] / 1000 }')
-check "its start to its first batch (median of 5)" "$middle" 100 ms
+first_batch() { # first_batch CLIENT: milliseconds, the median of 5
+  rm -f "$folder/microseconds"
+  for _ in 1 2 3 4 5; do
+    rm -rf "$folder/run" "$folder/address"
+    : >"$folder/said"
+    "$tributary" coordinator examples/digits.toml --identity "$folder/hub" --listen 127.0.0.1:0 --quiet --json-lines \
+      --address-file "$folder/address" --out "$folder/run" --set run.rounds=1 --set cohort.wait_for=1 \
+      --set 'train.batch="all"' --set train.epochs=1 --set 'evaluate.on=[]' >"$folder/events" &
+    coordinator=$!
+    until [ -s "$folder/address" ]; do sleep 0.05; done
+    began=$(date +%s%N)
+    "$1" --identity "$folder/device" --coordinator "$(cat "$folder/address")" --data digits --once 2>"$folder/said" &
+    client=$!
+    until grep --quiet 'got the model' "$folder/said"; do sleep 0.002; done
+    echo $((($(date +%s%N) - began) / 1000)) >>"$folder/microseconds"
+    wait $client $coordinator
+    coordinator=
+  done
+  milliseconds=$(sort -n "$folder/microseconds" | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] / 1000 }')
+}
+first_batch "$folder/with-candle"
+check "with candle, from start to first batch (median of 5)" "$milliseconds" 100 ms
+first_batch "$folder/edge"
+check "edge, from start to first batch (median of 5)" "$milliseconds" 100 ms
 exit $missed

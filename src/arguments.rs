@@ -123,7 +123,7 @@ pub(crate) struct RunFile {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Device {
     /// What computes: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
-    #[arg(long, value_name = "DEVICE", default_value_t = device::Choice::Auto)]
+    #[arg(long, value_name = "DEVICE", env = "TRIBUTARY_DEVICE", default_value_t = device::Choice::Auto)]
     pub(crate) device: device::Choice,
 }
 
@@ -158,8 +158,17 @@ pub(crate) struct Sim {
     /// Threads that train; by default one for each core
     #[arg(long)]
     pub(crate) workers: Option<usize>,
+    /// Clients that each of them trains at once, their models stacked; by default 32 on a CUDA device, on the CPU 1, which is
+    /// faster there. The last bits of a model depend on it
+    #[arg(long, value_name = "CLIENTS", value_parser = clap::value_parser!(u16).range(1..=stack_max()))]
+    pub(crate) stack: Option<u16>,
     #[command(flatten)]
     pub(crate) device: Device,
+}
+
+/// The most clients of a stack, as the parser wants it.
+fn stack_max() -> i64 {
+    i64::try_from(tributary_client::trainer::CLIENTS_MAX).expect("a few hundred")
 }
 
 #[derive(Debug, Args)]

@@ -98,6 +98,8 @@ impl Desk {
         );
         let mut command = Command::new("sh");
         command.args(["-e", "-c", &line]).current_dir(self.folder.path()).env("PATH", folders.unwrap());
+        // What the page promises of equal models, it promises of processors of one kind.
+        command.env("TRIBUTARY_DEVICE", "cpu");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -5,6 +5,7 @@
 //! not depend on the machine it runs on or on the number of workers. So a simulated run commits the same models as a
 //! deployed one.
 
+mod groups;
 mod link;
 mod population;
 mod settings;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tributary_client::device::{Choice, Device};
 use tributary_client::plan::Plan;
 use tributary_client::supply::Supply;
 use tributary_client::trainer::{Local, Trainer};
@@ -28,6 +29,13 @@ evaluate = { every = 1, on = ['train', 'central'] }
 sim = SIM
 ";
 
+/// The device that tests train on: as for `--device`, `TRIBUTARY_DEVICE` names it; the cores where it says nothing.
+#[expect(clippy::disallowed_methods, reason = "a test is told from outside where to run")]
+fn device() -> Device {
+    let choice = std::env::var("TRIBUTARY_DEVICE").map_or(Ok(Choice::Cpu), |name| name.parse());
+    choice.and_then(Choice::open).unwrap_or_else(|error| panic!("TRIBUTARY_DEVICE: {error}"))
+}
+
 struct Case<'a> {
     rounds: &'a str,
     steps: &'a str,
@@ -49,6 +57,11 @@ const FEDAVG: Case<'_> = Case {
 };
 
 fn run(case: &Case<'_>, workers: usize) -> Vec<RoundLine> {
+    run_with(case, workers, 1)
+}
+
+/// The same with so many clients trained at once.
+fn run_with(case: &Case<'_>, workers: usize, clients: usize) -> Vec<RoundLine> {
     let text = GOLDEN
         .replace("ROUNDS", case.rounds)
         .replace("STEPS", case.steps)
@@ -62,7 +75,9 @@ fn run(case: &Case<'_>, workers: usize) -> Vec<RoundLine> {
     let supply = Supply::parse(document.table().section("data").unwrap(), PathBuf::new()).unwrap();
     let dealt = supply.load(&plan.input, plan.seed).unwrap();
     let run = Run::new(RunId([0; 16]), &document, dealt.into(), Arc::new(Memory)).unwrap();
-    let trainers = (0..workers).map(|_| Box::new(Local::new(Arc::clone(&run.plan))) as Box<dyn Trainer>).collect();
+    let device = device();
+    let trainer = || Box::new(Local::stacked(&device, Arc::clone(&run.plan), clients)) as Box<dyn Trainer>;
+    let trainers = (0..workers).map(|_| trainer()).collect();
     let mut lines = Vec::new();
     simulate(run, trainers, &AtomicBool::new(false), &|| Duration::ZERO, &mut |event| {
         if let Event::Round(line) = event {
@@ -126,4 +141,23 @@ fn a_rule_over_all_updates_does_not_depend_on_their_arrival() {
     assert_ne!(one, digests(&run(&FEDAVG, 1)), "the median is not the mean");
     let slow = Case { sim: "{ latency = 0.05, bandwidth = 1e5, loss = 0.1, seconds_per_step = 0.2 }", ..median };
     assert_eq!(digests(&run(&slow, 2)), one);
+}
+
+/// Updates of clients that are trained together depend on each other in their last bits; the run must not depend on threads.
+#[test]
+fn clients_trained_at_once_give_the_golden_run_and_the_same_bits_for_every_number_of_workers() {
+    for case in
+        [FEDAVG, Case { sim: "{ drop_out = 0.2, latency = 0.05, seconds_per_step = 0.2 }", quorum: "3", ..FEDAVG }]
+    {
+        let alone = run(&case, 1);
+        let lines = run_with(&case, 1, 4);
+        for workers in [2, 3] {
+            assert_eq!(digests(&run_with(&case, workers, 4)), digests(&lines));
+        }
+        for (got, expected) in lines.iter().zip(&alone) {
+            assert_eq!((got.clients, &got.central), (expected.clients, &expected.central));
+            let loss = |line: &RoundLine| line.train.as_ref().unwrap().loss.unwrap();
+            assert!((loss(got) - loss(expected)).abs() < 1e-9, "{} is not {}", loss(got), loss(expected));
+        }
+    }
 }

@@ -100,3 +100,26 @@ fn deployed_processes_and_simulation_bound_a_clients_share_alike() {
     std::fs::write(&file, UNEVEN).unwrap();
     assert_ne!(deployed[0], simulated(federation.path(), &file, &[])[0], "{weights:?}");
 }
+
+/// Clients that are trained together share a run's bits with every number of workers, and its measures with those trained
+/// alone.
+#[test]
+fn simulations_that_stack_clients_do_not_depend_on_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let set = ["--set", "run.rounds=4"];
+    let stacked = |workers| {
+        let more = [&set[..], &["--stack", "4", "--workers", workers]].concat();
+        simulated(folder.path(), &file, &more)
+    };
+    let one = stacked("1");
+    same(&stacked("2"), &one);
+    let accuracy = |more: &[&str]| {
+        let arguments = [&["--json", "--no-out"], &set[..], more].concat();
+        let document = run(tributary(folder.path()).arg("sim").arg(&file).args(arguments)).ends_well().document();
+        document["rounds"][3]["central"]["accuracy"].as_f64().unwrap()
+    };
+    let (together, alone) = (accuracy(&["--stack", "10"]), accuracy(&["--stack", "1"]));
+    // One of the 360 test examples may lie on the border between two classes.
+    assert!((together - alone).abs() < 0.003, "{together} together, {alone} alone");
+}

@@ -95,6 +95,10 @@ pub(crate) fn models(events: &[serde_json::Value]) -> Vec<String> {
 pub(crate) fn simulated(folder: &Path, file: &Path, more: &[&str]) -> Vec<String> {
     let mut command = tributary(folder);
     command.arg("sim").arg(file).args(["--no-out", "--json-lines"]).args(more);
+    if !more.contains(&"--stack") {
+        // One client after the other, as each would train by itself, also where a device would rather train many at once.
+        command.args(["--stack", "1"]);
+    }
     models(&process::run(&mut command).ends_well().events())
 }
 

@@ -142,7 +142,8 @@ fn kill_9_at_random_moments_changes_no_model_and_no_measure() {
     let text = RUN.replace("ROUNDS", &(6 * n_kills + 10).to_string());
     let alone = tempfile::tempdir().unwrap();
     std::fs::write(alone.path().join("run.toml"), &text).unwrap();
-    let undisturbed = run(tributary(alone.path()).args(["sim", "run.toml", "--no-out", "--json-lines"]));
+    let undisturbed =
+        run(tributary(alone.path()).args(["sim", "run.toml", "--no-out", "--json-lines", "--stack", "1"]));
     let undisturbed = told(&undisturbed.ends_well().events());
     let lane = |lane: u64| {
         let mut stream = rng::stream(Seed(seed), Round(lane), None, Purpose::Faults);
@@ -178,13 +179,15 @@ fn stands_on(folder: &Path, version: u64) {
 fn a_version_that_was_not_measured_before_a_kill_is_measured_after_it() {
     for (rounds, stop_at, reason) in [("1", "", "rounds"), ("9", ", stop_at = { central_accuracy = 0.1 }", "stop_at")] {
         let text = RUN.replace("ROUNDS", &format!("{rounds}{stop_at}"));
-        // The evaluator is there, so that the round opens with the last client, and then does not answer.
-        let mut disturbed = Disturbed::start(&text.replace("epochs = 30", "epochs = 1"), 1..=CLIENTS);
+        let mut disturbed = Disturbed::start(&text, 1..=CLIENTS);
         let folder = disturbed.federation.path().join("runs/kill-001");
         let judge = disturbed.members.pop().unwrap();
         judge.says("joined");
+        let last = client(&disturbed.federation, 0, &disturbed.address);
+        last.says("joined");
+        // The evaluator has long said that it is there, so that the round opens; from now on it does not answer.
         judge.signal("STOP");
-        disturbed.members.push(client(&disturbed.federation, 0, &disturbed.address));
+        disturbed.members.push(last);
         stands_on(&folder, 1);
         disturbed.restart();
         judge.signal("CONT");

@@ -1,6 +1,6 @@
 //! What people mistype: every error says where, what was found and what to do.
 
-use super::process::{example, say};
+use super::process::{example, say, tributary};
 
 /// A run file with one line replaced, checked.
 fn check(from: &str, to: &str, parts: &[&str]) {
@@ -57,6 +57,10 @@ fn mistyped_commands_and_options_end_with_usage() {
     say(folder.path(), &["list", "layer"]).fails(2, &["there is no kind `layer`", "did you mean `layers`"]);
     let file = example("digits.toml");
     say(folder.path(), &["sim", file.to_str().unwrap(), "--workers", "0", "--no-out"]).fails(2, &["--workers"]);
+    for stack in ["0", "257"] {
+        let mistyped = say(folder.path(), &["sim", file.to_str().unwrap(), "--stack", stack, "--no-out"]);
+        mistyped.fails(2, &["--stack", stack, "1..=256"]);
+    }
 }
 
 /// Whoever asks for CUDA and gets the CPU would wait for hours without knowing why.
@@ -77,8 +81,14 @@ fn a_device_that_is_mistyped_or_not_there_is_refused_by_every_command_that_compu
         with("cdua:0").fails(2, &["there is no device `cdua:0`", "did you mean `cuda:0`"]);
         with("cuda:1023").fails(2, &["could not use device `cuda:1023`", "hint:", "cpu"]);
     }
-    let said = say(folder.path(), &["sim", file, "--no-out", "--device", "cpu", "--set", "run.rounds=1", "--json"]);
-    said.ends_well();
+    // Said once for all commands of a shell; what is typed counts more.
+    let run = ["sim", file, "--no-out", "--set", "run.rounds=1", "--json"];
+    let told = |more: &[&str]| {
+        let mut command = tributary(folder.path());
+        super::process::run(command.env("TRIBUTARY_DEVICE", "cuda:1023").args(run).args(more))
+    };
+    told(&[]).fails(2, &["could not use device `cuda:1023`"]);
+    told(&["--device", "cpu"]).ends_well();
 }
 
 #[test]

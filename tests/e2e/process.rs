@@ -27,10 +27,13 @@ pub(crate) fn free_address() -> String {
         .expect("one of many ports is free")
 }
 
-/// The command, to be run in `folder`.
+/// The command, to be run in `folder`. It computes where `TRIBUTARY_DEVICE` says, on the cores if that says nothing.
 pub(crate) fn tributary(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
     command.current_dir(folder).env("NO_COLOR", "1").stdin(Stdio::null());
+    if std::env::var_os("TRIBUTARY_DEVICE").is_none() {
+        command.env("TRIBUTARY_DEVICE", "cpu");
+    }
     command
 }
 

@@ -69,7 +69,7 @@ pub struct Arguments {
     #[arg(long, requires = "run")]
     pub check: bool,
     /// What trains: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
-    #[arg(long, value_name = "DEVICE", default_value_t = device::Choice::Auto)]
+    #[arg(long, value_name = "DEVICE", env = "TRIBUTARY_DEVICE", default_value_t = device::Choice::Auto)]
     pub device: device::Choice,
     /// Folder for finished updates until they are acknowledged, and for the last models; by default updates alone are
     /// kept, in outbox/ in the identity folder

@@ -17,6 +17,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack: super::graph::merged,
 };
 
 /// For one image.

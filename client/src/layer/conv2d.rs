@@ -1,18 +1,20 @@
 //! `conv2d`: cross-correlation over height and width.
 
 #[cfg(feature = "candle")]
-use candle_core::{Result, Tensor};
-use tributary_common::model::Layer;
+use candle_core::{Device, Result, Tensor};
+use tributary_common::model::{Layer, layer};
 use tributary_kernels::conv2d::{self, Gradients};
+#[cfg(feature = "candle")]
+use tributary_kernels::op::stacked;
 use tributary_kernels::relu::Activation;
 use tributary_kernels::window::Window;
 
 #[cfg(feature = "candle")]
-use super::Graph;
-#[cfg(feature = "candle")]
 use super::graph::another;
 use super::tensors::Tensors;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
+#[cfg(feature = "candle")]
+use super::{Graph, Stacked};
 
 pub(super) const ROW: Row = Row {
     name: "conv2d",
@@ -20,6 +22,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack,
 };
 
 struct Conv2d {
@@ -32,18 +36,21 @@ struct Conv2d {
 fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {
     let Layer::Conv2d(conv2d) = place.layer() else { return None };
     let &[in_channels, height, width] = place.input().as_slice() else { return None };
-    let window =
-        Window { kernel: conv2d.kernel, stride: conv2d.stride, padding: conv2d.padding, dilation: conv2d.dilation };
     let shape = conv2d::Conv2d {
         batch: 1,
         in_channels,
         out_channels: conv2d.out,
         input: [height, width],
-        window: [window; 2],
+        window: [window(conv2d); 2],
         groups: conv2d.groups,
     };
     let tensors = Tensors::of(place)?;
     Some(Operator::Across(Box::new(Conv2d { shape, activation: place.activation, tensors })))
+}
+
+/// How the kernel moves, along either axis.
+const fn window(conv2d: &layer::Conv2d) -> Window {
+    Window { kernel: conv2d.kernel, stride: conv2d.stride, padding: conv2d.padding, dilation: conv2d.dilation }
 }
 
 impl<T: Element> Across<T> for Conv2d {
@@ -76,4 +83,16 @@ fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
         activation: Activation::Identity,
     };
     tributary_kernels::op::conv2d(x, graph.weight(place)?, graph.parameter(place, "bias"), options)
+}
+
+/// The columns are the same for every model and every step.
+#[cfg(feature = "candle")]
+fn stack(place: &Place<'_>, device: &Device) -> Result<Stacked> {
+    let (Layer::Conv2d(conv2d), &[_, height, width]) = (place.layer(), place.input().as_slice()) else {
+        return another(place);
+    };
+    let (columns, groups) = (stacked::Columns::new([window(conv2d); 2], [height, width], device)?, conv2d.groups);
+    Ok(Box::new(move |place, x, graph| {
+        stacked::conv2d(x, graph.weight(place)?, graph.parameter(place, "bias"), &columns, groups)
+    }))
 }

@@ -4,15 +4,17 @@
 //! and the trainer takes no other examples.
 
 #[cfg(feature = "candle")]
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::embedding;
+#[cfg(feature = "candle")]
+use tributary_kernels::op::stacked;
 use tributary_kernels::relu::Activation;
 
-#[cfg(feature = "candle")]
-use super::Graph;
 use super::tensors::Tensors;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
+#[cfg(feature = "candle")]
+use super::{Graph, Stacked};
 
 pub(super) const ROW: Row = Row {
     name: "embedding",
@@ -20,6 +22,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack,
 };
 
 struct Embedding {
@@ -68,4 +72,9 @@ impl<T: Element> Across<T> for Embedding {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     tributary_kernels::op::embedding(&x.to_dtype(DType::U32)?, graph.weight(place)?)
+}
+
+#[cfg(feature = "candle")]
+fn stack(_: &Place<'_>, _: &Device) -> Result<Stacked> {
+    Ok(Box::new(|place, x, graph| stacked::embedding(&x.to_dtype(DType::U32)?, graph.weight(place)?)))
 }

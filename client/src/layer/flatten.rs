@@ -14,6 +14,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack: super::graph::merged,
 };
 
 fn build<T: Element>(place: &Place<'_>) -> Option<Operator<T>> {

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor, Var, WithDType};
 use tributary_common::model::{Layer, Model};
 use tributary_common::rng::Stream;
 
-use super::{Element, Place, ROWS, dropout};
+use super::{Element, Place, dropout};
 use crate::device::Device;
 
 /// A parameter of the network.
@@ -14,6 +14,9 @@ pub(crate) struct Learned {
     pub(crate) name: String,
     pub(crate) var: Var,
 }
+
+/// A layer of several models at once: its output for `[models, batch, …]`, given parameters with the models in front.
+pub(crate) type Stacked = Box<dyn Fn(&Place<'_>, &Tensor, &Graph<'_>) -> Result<Tensor> + Send>;
 
 /// What layers share in one forward pass.
 pub(crate) struct Graph<'a> {
@@ -27,21 +30,30 @@ pub(crate) struct Graph<'a> {
 pub(crate) struct Masks(BTreeMap<usize, Tensor>);
 
 impl Masks {
-    /// Draws factors for `count` examples, in the order of the layers, as when the layers draw for themselves.
+    /// Draws factors for so many examples of each stream, in the order of the layers, as when the layers draw for themselves.
+    /// Each stream gets `rows` rows, at least as many as it has examples; those behind them are its first one's again.
     pub(crate) fn draw<T: Element + WithDType>(
         model: &Model,
-        stream: &mut Stream,
-        count: usize,
+        streams: &mut [(&mut Stream, usize)],
+        rows: usize,
         device: &Device,
     ) -> Result<Self> {
-        let mut masks = BTreeMap::new();
-        for (index, layer) in model.layers.iter().enumerate() {
-            let Layer::Dropout(layer) = layer else { continue };
-            let shape = [&[count], model.shapes[index].as_slice()].concat();
-            let factors = dropout::factors::<T>(layer.p, shape.iter().product(), stream);
-            masks.insert(index, Tensor::from_vec(factors, shape, device.tensors())?);
+        let mut drawn = BTreeMap::<usize, Vec<T>>::new();
+        for (stream, count) in streams.iter_mut() {
+            for (index, layer) in model.layers.iter().enumerate() {
+                let Layer::Dropout(layer) = layer else { continue };
+                let size = model.shapes[index].iter().product();
+                let factors = dropout::factors::<T>(layer.p, *count * size, stream);
+                let all = drawn.entry(index).or_default();
+                all.extend_from_slice(&factors);
+                (*count..rows).for_each(|_| all.extend_from_slice(&factors[..size]));
+            }
         }
-        Ok(Self(masks))
+        let tensor = |(index, factors): (usize, Vec<T>)| {
+            let shape = [&[streams.len() * rows], model.shapes[index].as_slice()].concat();
+            Ok((index, Tensor::from_vec(factors, shape, device.tensors())?))
+        };
+        drawn.into_iter().map(tensor).collect::<Result<_>>().map(Self)
     }
 
     /// Those of some of the examples.
@@ -82,10 +94,22 @@ impl Graph<'_> {
 impl Place<'_> {
     /// The layer's output for `x`.
     pub(crate) fn graph(&self, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
-        let name = self.layer().name();
-        let row = ROWS.iter().find(|row| row.name == name).expect("a test holds both lists of layers equal");
-        (row.graph)(self, x, graph)
+        (self.row().graph)(self, x, graph)
     }
+
+    /// Makes the layer ready to run several models at once.
+    pub(crate) fn stack(&self, device: &Device) -> Result<Stacked> {
+        (self.row().stack)(self, device.tensors())
+    }
+}
+
+/// Without parameters the examples of several models are the examples of one.
+pub(super) fn merged(_: &Place<'_>, _: &candle_core::Device) -> Result<Stacked> {
+    Ok(Box::new(|place, x, graph| {
+        let (models, batch) = (x.dim(0)?, x.dim(1)?);
+        let y = place.graph(&x.flatten(0, 1)?, graph)?;
+        y.reshape([&[models, batch], &y.dims()[1..]].concat())
+    }))
 }
 
 /// A row was asked for a layer of another kind.

@@ -1,17 +1,19 @@
 //! `group_norm`: the channels in groups, each group to mean 0 and variance 1.
 
 #[cfg(feature = "candle")]
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::group_norm::{self, Gradients};
+#[cfg(feature = "candle")]
+use tributary_kernels::op::stacked;
 use tributary_kernels::relu::Activation;
 
-#[cfg(feature = "candle")]
-use super::Graph;
 #[cfg(feature = "candle")]
 use super::graph::another;
 use super::tensors::Tensors;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
+#[cfg(feature = "candle")]
+use super::{Graph, Stacked};
 
 pub(super) const ROW: Row = Row {
     name: "group_norm",
@@ -19,6 +21,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack,
 };
 
 struct GroupNorm {
@@ -59,4 +63,11 @@ impl<T: Element> Across<T> for GroupNorm {
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::GroupNorm(norm) = place.layer() else { return another(place) };
     tributary_kernels::op::group_norm(x, graph.weight(place)?, graph.bias(place)?, norm.groups, norm.eps)
+}
+
+#[cfg(feature = "candle")]
+fn stack(place: &Place<'_>, _: &Device) -> Result<Stacked> {
+    let Layer::GroupNorm(norm) = place.layer() else { return another(place) };
+    let (groups, eps) = (norm.groups, norm.eps);
+    Ok(Box::new(move |place, x, graph| stacked::group_norm(x, graph.weight(place)?, graph.bias(place)?, groups, eps)))
 }

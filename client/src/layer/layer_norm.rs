@@ -1,17 +1,19 @@
 //! `layer_norm`: the last dimensions to mean 0 and variance 1.
 
 #[cfg(feature = "candle")]
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::layer_norm::{self, Gradients};
+#[cfg(feature = "candle")]
+use tributary_kernels::op::stacked;
 use tributary_kernels::relu::Activation;
 
-#[cfg(feature = "candle")]
-use super::Graph;
 #[cfg(feature = "candle")]
 use super::graph::another;
 use super::tensors::Tensors;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
+#[cfg(feature = "candle")]
+use super::{Graph, Stacked};
 
 pub(super) const ROW: Row = Row {
     name: "layer_norm",
@@ -19,6 +21,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack,
 };
 
 struct LayerNorm {
@@ -64,4 +68,11 @@ impl<T: Element> Across<T> for LayerNorm {
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::LayerNorm(norm) = place.layer() else { return another(place) };
     tributary_kernels::op::layer_norm(x, graph.weight(place)?, graph.bias(place)?, norm.eps)
+}
+
+#[cfg(feature = "candle")]
+fn stack(place: &Place<'_>, _: &Device) -> Result<Stacked> {
+    let Layer::LayerNorm(norm) = place.layer() else { return another(place) };
+    let eps = norm.eps;
+    Ok(Box::new(move |place, x, graph| stacked::layer_norm(x, graph.weight(place)?, graph.bias(place)?, eps)))
 }

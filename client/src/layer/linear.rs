@@ -1,15 +1,17 @@
 //! `linear`: y = x Wᵀ + b.
 
 #[cfg(feature = "candle")]
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::linear::{self, Gradients};
+#[cfg(feature = "candle")]
+use tributary_kernels::op::stacked;
 use tributary_kernels::relu::Activation;
 
-#[cfg(feature = "candle")]
-use super::Graph;
 use super::tensors::Tensors;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
+#[cfg(feature = "candle")]
+use super::{Graph, Stacked};
 
 pub(super) const ROW: Row = Row {
     name: "linear",
@@ -17,6 +19,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack,
 };
 
 struct Linear {
@@ -63,4 +67,9 @@ impl<T: Element> Across<T> for Linear {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     tributary_kernels::op::linear(x, graph.weight(place)?, graph.parameter(place, "bias"), Activation::Identity)
+}
+
+#[cfg(feature = "candle")]
+fn stack(_: &Place<'_>, _: &Device) -> Result<Stacked> {
+    Ok(Box::new(|place, x, graph| stacked::linear(x, graph.weight(place)?, graph.parameter(place, "bias"))))
 }

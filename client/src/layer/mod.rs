@@ -32,7 +32,7 @@ use tributary_kernels::workspace::Workspace;
 
 pub(crate) use element::Element;
 #[cfg(feature = "candle")]
-pub(crate) use graph::{Graph, Learned, Masks};
+pub(crate) use graph::{Graph, Learned, Masks, Stacked};
 
 /// One kind of layer.
 pub(crate) struct Row {
@@ -45,6 +45,9 @@ pub(crate) struct Row {
     /// Its output as a differentiable tensor; without activation, which follows as a layer of its own.
     #[cfg(feature = "candle")]
     graph: fn(&Place<'_>, &candle_core::Tensor, &Graph<'_>) -> candle_core::Result<candle_core::Tensor>,
+    /// Makes it ready to run several models at once on a device.
+    #[cfg(feature = "candle")]
+    stack: fn(&Place<'_>, &candle_core::Device) -> candle_core::Result<Stacked>,
 }
 
 /// Every layer, by name.
@@ -91,9 +94,12 @@ impl Place<'_> {
 
     /// Builds the layer.
     pub(crate) fn build<T: Element>(&self) -> Operator<T> {
+        T::build(self.row(), self).expect("a row builds the layer of its name")
+    }
+
+    fn row(&self) -> &'static Row {
         let name = self.layer().name();
-        let row = ROWS.iter().find(|row| row.name == name).expect("a test holds both lists of layers equal");
-        T::build(row, self).expect("a row builds the layer of its name")
+        ROWS.iter().find(|row| row.name == name).expect("a test holds both lists of layers equal")
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack: super::graph::merged,
 };
 
 struct Relu;

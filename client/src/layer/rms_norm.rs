@@ -1,17 +1,19 @@
 //! `rms_norm`: the last dimensions divided by their root mean square.
 
 #[cfg(feature = "candle")]
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use tributary_common::model::Layer;
+#[cfg(feature = "candle")]
+use tributary_kernels::op::stacked;
 use tributary_kernels::relu::Activation;
 use tributary_kernels::rms_norm::{self, Gradients};
 
 #[cfg(feature = "candle")]
-use super::Graph;
-#[cfg(feature = "candle")]
 use super::graph::another;
 use super::tensors::Tensors;
 use super::{Across, Backward, Element, Forward, Operator, Place, Row};
+#[cfg(feature = "candle")]
+use super::{Graph, Stacked};
 
 pub(super) const ROW: Row = Row {
     name: "rms_norm",
@@ -19,6 +21,8 @@ pub(super) const ROW: Row = Row {
     double: build,
     #[cfg(feature = "candle")]
     graph,
+    #[cfg(feature = "candle")]
+    stack,
 };
 
 struct RmsNorm {
@@ -64,4 +68,11 @@ impl<T: Element> Across<T> for RmsNorm {
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::RmsNorm(norm) = place.layer() else { return another(place) };
     tributary_kernels::op::rms_norm(x, graph.weight(place)?, norm.eps_in(place.model.dtype))
+}
+
+#[cfg(feature = "candle")]
+fn stack(place: &Place<'_>, _: &Device) -> Result<Stacked> {
+    let Layer::RmsNorm(norm) = place.layer() else { return another(place) };
+    let eps = norm.eps_in(place.model.dtype);
+    Ok(Box::new(move |place, x, graph| stacked::rms_norm(x, graph.weight(place)?, eps)))
 }

@@ -67,13 +67,56 @@ impl Loss {
     }
 }
 
+#[cfg(feature = "candle")]
+impl Loss {
+    /// The gradient of each model's mean loss with respect to its predictions `[models, batch, outputs]`. A model's examples
+    /// are the first of its batch; rows behind them have none.
+    pub(crate) fn slope<T: Real + candle_core::WithDType>(
+        self,
+        predicted: &candle_core::Tensor,
+        truths: &[Truth<T>],
+    ) -> candle_core::Result<candle_core::Tensor> {
+        let (models, batch, outputs) = predicted.dims3()?;
+        let (mut shares, mut targets) = (vec![T::ZERO; models * batch], vec![T::ZERO; models * batch * outputs]);
+        for (model, truth) in truths.iter().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "a batch has at most 2^32 examples")]
+            let share = <T as Real>::from_f64(1.0 / truth.count() as f64);
+            shares[model * batch..][..truth.count()].fill(share);
+            let targets = &mut targets[model * batch * outputs..];
+            for (row, &class) in truth.classes.iter().enumerate() {
+                targets[row * outputs + class as usize] = share;
+            }
+            targets[..truth.targets.len()].copy_from_slice(&truth.targets);
+        }
+        let tensor = |values, last| candle_core::Tensor::from_vec(values, (models, batch, last), predicted.device());
+        let (shares, targets) = (tensor(shares, 1)?, tensor(targets, outputs)?);
+        match self {
+            Self::CrossEntropy => cross_entropy::slope(predicted, &targets, &shares),
+            Self::Mse => mse::slope(predicted, &targets, &shares),
+        }
+    }
+}
+
 /// What is to be predicted of the examples of a batch; one of both is empty. Private, hence without `Debug`.
 pub(crate) struct Truth<T> {
     pub(crate) classes: Vec<u32>,
     pub(crate) targets: Vec<T>,
 }
 
+impl<T> Truth<T> {
+    /// Of no example.
+    pub(crate) const fn none() -> Self {
+        Self { classes: Vec::new(), targets: Vec::new() }
+    }
+}
+
 impl<T: Real> Truth<T> {
+    /// Of how many examples.
+    #[cfg(feature = "candle")]
+    pub(crate) const fn count(&self) -> usize {
+        self.classes.len() + self.targets.len()
+    }
+
     /// Takes these examples; keeps its memory.
     pub(crate) fn gather(&mut self, dataset: &Dataset, indices: &[u32]) {
         self.classes.clear();

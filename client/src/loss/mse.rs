@@ -19,3 +19,9 @@ pub(super) fn score<T: Real>(outputs: usize, predicted: &[T], targets: &[T], gra
 pub(super) fn graph<T: WithDType>(predicted: &Tensor, targets: &[T]) -> Result<Tensor> {
     (predicted.flatten_all()? - Tensor::new(targets, predicted.device())?)?.sqr()?.mean_all()
 }
+
+/// 2 · (predicted − targets) · share, for `[models, batch, 1]`.
+#[cfg(feature = "candle")]
+pub(super) fn slope(predicted: &Tensor, targets: &Tensor, shares: &Tensor) -> Result<Tensor> {
+    (predicted - targets)? * (shares * 2.0)?
+}

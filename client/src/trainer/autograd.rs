@@ -8,7 +8,8 @@ use tributary_common::parameters::{AlignedBuffer, Parameters};
 use tributary_common::rng::Stream;
 use tributary_kernels::relu::Activation;
 
-use super::portion::{Portion, is_shortage};
+use super::descent::{Descent, complete};
+use super::portion::{Portion, explain};
 use super::tally::Tally;
 use super::{Error, Execution};
 use crate::data::Dataset;
@@ -32,8 +33,7 @@ pub(super) struct Autograd<T> {
     example_bytes: usize,
     /// In the packed order of the layout.
     parameters: Vec<Learned>,
-    /// One each, or none before the first step with momentum.
-    velocity: Vec<Tensor>,
+    descent: Descent,
     /// Of the last batch as a whole.
     truth: Truth<T>,
     /// Examples that go through the network at once.
@@ -50,14 +50,15 @@ struct Passed<T> {
 
 impl<T: Element + WithDType> Autograd<T> {
     pub(super) fn new(plan: Arc<Plan>, device: Device, example_bytes: usize) -> Self {
-        let (parameters, velocity, truth, portion) = (Vec::new(), Vec::new(), no_truth(), Portion::unlimited());
-        Self { plan, device, example_bytes, parameters, velocity, truth, portion }
+        let Optimizer::Sgd(sgd) = plan.train.optimizer;
+        let (descent, truth, portion) = (Descent::new(sgd), Truth::none(), Portion::unlimited());
+        Self { plan, device, example_bytes, parameters: Vec::new(), descent, truth, portion }
     }
 
     /// Outputs and mean loss of these examples as tensors.
     fn forward(&self, dataset: &Dataset, indices: &[u32], masks: Option<&Masks>) -> Result<[Tensor; 2]> {
         let model = &self.plan.model;
-        let mut truth = no_truth::<T>();
+        let mut truth = Truth::<T>::none();
         truth.gather(dataset, indices);
         let mut values = vec![T::zero(); indices.len() * dataset.values()];
         T::gather(dataset, indices, &mut values);
@@ -92,42 +93,11 @@ impl<T: Element + WithDType> Autograd<T> {
         Ok(passed)
     }
 
-    /// One step along `gradients`, with `PyTorch`'s meaning of the constants.
-    fn descend(&mut self, gradients: &[Option<Tensor>]) -> std::result::Result<(), Error> {
-        let Optimizer::Sgd(sgd) = self.plan.train.optimizer;
-        let is_first = self.velocity.is_empty();
-        for (index, (learned, gradient)) in self.parameters.iter().zip(gradients).enumerate() {
-            let w = learned.var.as_tensor();
-            let gradient = gradient.as_ref().ok_or_else(|| Error::NoGradient { tensor: learned.name.clone() })?;
-            let d = (gradient + w.affine(sgd.weight_decay, 0.0)?)?;
-            let direction = if sgd.momentum > 0.0 {
-                let v = if is_first { d.clone() } else { (self.velocity[index].affine(sgd.momentum, 0.0)? + &d)? };
-                if is_first {
-                    self.velocity.push(v.detach());
-                } else {
-                    self.velocity[index] = v.detach();
-                }
-                if sgd.nesterov { (d + v.affine(sgd.momentum, 0.0)?)? } else { v }
-            } else {
-                d
-            };
-            learned.var.set(&(w - direction.affine(sgd.lr, 0.0)?)?.detach())?;
-        }
-        Ok(())
-    }
-
     /// What a failure means to the user.
     fn explain(&self, error: candle_core::Error) -> Error {
-        if !is_shortage(&error) {
-            return error.into();
-        }
         // Parameters, their gradients, the velocity and what takes their place.
         let needed = self.example_bytes.saturating_add(self.plan.model.layout.bytes().saturating_mul(4));
-        Error::OutOfMemory {
-            device: self.device.name().to_owned(),
-            needed,
-            free: self.device.free_bytes().map_or_else(String::new, |free| format!(", of which {free} are free")),
-        }
+        explain(error, &self.device, needed)
     }
 
     /// [`Autograd::pass`] in portions that the device's memory holds.
@@ -153,7 +123,7 @@ impl<T: Element + WithDType> Autograd<T> {
 
 impl<T: Element + WithDType> Execution for Autograd<T> {
     fn begin(&mut self, model: &Parameters) -> std::result::Result<(), Error> {
-        self.velocity.clear();
+        self.descent.begin();
         self.parameters.clear();
         for tensor in model.layout().tensors() {
             let mut values = vec![T::zero(); tensor.count()];
@@ -172,12 +142,13 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
         tally: Option<&mut Tally>,
     ) -> std::result::Result<f64, Error> {
         // Drawn for the whole batch, so that the masks do not depend on portions.
-        let masks = Masks::draw::<T>(&self.plan.model, dropout, indices.len(), &self.device)?;
+        let masks = Masks::draw::<T>(&self.plan.model, &mut [(dropout, indices.len())], indices.len(), &self.device)?;
         let passed = self.fit(dataset, indices, Some(&masks))?;
         if let Some(tally) = tally {
             self.count(&passed, tally, indices.len())?;
         }
-        self.descend(&passed.gradients)?;
+        let gradients = complete(&self.parameters, passed.gradients)?;
+        self.descent.step(&self.parameters, &gradients).map_err(|error| self.explain(error))?;
         Ok(passed.mean)
     }
 
@@ -199,10 +170,6 @@ impl<T: Element + WithDType> Execution for Autograd<T> {
     }
 }
 
-const fn no_truth<T>() -> Truth<T> {
-    Truth { classes: Vec::new(), targets: Vec::new() }
-}
-
 /// Adds the gradients of another portion, parameter by parameter.
 fn sum(all: &[Option<Tensor>], more: impl Iterator<Item = Option<Tensor>>) -> Result<Vec<Option<Tensor>>> {
     let pairs = all.iter().zip(more);
@@ -215,7 +182,7 @@ mod tests {
     use tributary_common::id::Round;
     use tributary_common::rng::{self, Purpose};
 
-    use crate::trainer::tests::{Problem, images, normalised, sentences};
+    use crate::trainer::tests::{Problem, device, images, normalised, sentences};
     use crate::trainer::{Local, Trainer, Unwatched};
 
     fn both(problem: &Problem, bound: f64) {
@@ -225,7 +192,14 @@ mod tests {
             (trained, measured)
         };
         let (direct, measured) = run(Local::new(Arc::clone(&problem.plan)));
-        let (reference, expected) = run(Local::with_autograd(Arc::clone(&problem.plan)));
+        // On another device than the cores, this is what the kernels are held against.
+        let device = device();
+        let by_graph = if device.is_cpu() {
+            Local::with_autograd(Arc::clone(&problem.plan))
+        } else {
+            Local::on(&device, Arc::clone(&problem.plan))
+        };
+        let (reference, expected) = run(by_graph);
         for (index, (got, expected)) in direct.update.values().zip(reference.update.values()).enumerate() {
             assert!((got - expected).abs() <= bound, "value {index}: {got} is not {expected} within {bound}");
         }
@@ -274,7 +248,7 @@ mod tests {
         let train = "optimizer = { kind = 'sgd', lr = 0.1, momentum = 0.9 }, steps = 1, batch = 'all'";
         for problem in [images("f64", train), normalised("f64", train), sentences("f64", train)] {
             let learned = |portion: Portion| {
-                let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), Device::cpu(), 1);
+                let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), device(), 1);
                 autograd.portion = portion;
                 autograd.begin(&problem.model).unwrap();
                 let (mut dropout, mut tally) = (dropout(&problem), Tally::new(&problem.plan.input).unwrap());
@@ -302,10 +276,9 @@ mod tests {
     #[test]
     fn a_parameter_without_gradient_is_an_error() {
         let problem = images("f64", "optimizer = { kind = 'sgd', lr = 0.1 }, steps = 1, batch = 3");
-        let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), Device::cpu(), 1);
+        let mut autograd = Autograd::<f64>::new(Arc::clone(&problem.plan), device(), 1);
         autograd.begin(&problem.model).unwrap();
-        let var =
-            Var::from_tensor(&Tensor::zeros(2, candle_core::DType::F64, Device::cpu().tensors()).unwrap()).unwrap();
+        let var = Var::from_tensor(&Tensor::zeros(2, candle_core::DType::F64, device().tensors()).unwrap()).unwrap();
         autograd.parameters.push(Learned { name: "11.weight".to_owned(), var });
         let mut dropout = dropout(&problem);
         let error = autograd.learn(problem.task().examples.dataset, &[0, 1], &mut dropout, None).unwrap_err();

@@ -62,6 +62,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same for another client whose work ended with it.
+    #[cfg(feature = "candle")]
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::Execution(text) => Self::Execution(text.clone()),
+            Self::NoGradient { tensor } => Self::NoGradient { tensor: tensor.clone() },
+            Self::OutOfMemory { device, needed, free } => {
+                Self::OutOfMemory { device: device.clone(), needed: *needed, free: free.clone() }
+            }
+            Self::Stopped => Self::Stopped,
+            Self::ExamplesDiffer(_)
+            | Self::Metrics(_)
+            | Self::ModelDiffers
+            | Self::NoExamples
+            | Self::NonFinite { .. }
+            | Self::Own(_)
+            | Self::TooLarge { .. } => Self::Execution(self.to_string()),
+        }
+    }
+
     /// What the user can do.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {

@@ -8,6 +8,7 @@ use tributary_common::id::{ClientId, Round, Seed};
 use tributary_common::model::initial;
 use tributary_common::parameters::{AlignedBuffer, Parameters};
 
+use super::tests::local;
 use super::{Examples, Local, Task, Trainer, Unwatched};
 use crate::data::{Dataset, Source, TestRows};
 use crate::partition::{self, Parts, Rows};
@@ -35,7 +36,7 @@ impl Federation {
         let rule = Document::parse("rule.toml", rule).unwrap().table().required("rule").unwrap();
         let parts = partition::deal(&*partition::parse(rule).unwrap(), &Rows::of(&train), Seed(1)).unwrap();
         let model = initial::parameters(&plan.model, plan.seed);
-        Self { trainer: Local::new(Arc::new(plan)), train, test: test.unwrap(), parts, model }
+        Self { trainer: local(Arc::new(plan)), train, test: test.unwrap(), parts, model }
     }
 
     /// w ← w + Σ n_k Δ_k / Σ n_k, added in double precision and rounded once.

@@ -2,7 +2,8 @@
 //!
 //! [`Trainer`] is the door for one's own training in whatever framework. [`Local`] is ours. It has two executions behind
 //! one internal trait, held equal by a test: `direct` runs the list of layers by the kernels over buffers that stay from
-//! step to step, and is what trains on a CPU; `autograd` (feature `candle`) is the reference.
+//! step to step, and is what trains on a CPU; `autograd` (feature `candle`) is the reference. A third, `stack`, trains
+//! several clients at once, for devices that one small model does not keep busy.
 //!
 //! Deliberately not here: rounds, connections and stages. A result is a pure function of the model's bytes, the plan, the
 //! examples and the streams of (seed, round, client).
@@ -10,6 +11,8 @@
 #[cfg(feature = "candle")]
 mod autograd;
 mod batches;
+#[cfg(feature = "candle")]
+mod descent;
 mod direct;
 mod error;
 #[cfg(test)]
@@ -17,6 +20,8 @@ mod golden;
 mod local;
 #[cfg(feature = "candle")]
 mod portion;
+#[cfg(feature = "candle")]
+mod stack;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -27,6 +32,8 @@ use tributary_common::parameters::Parameters;
 
 pub use error::Error;
 pub use local::Local;
+#[cfg(feature = "candle")]
+pub use stack::CLIENTS_MAX;
 
 use crate::data::Dataset;
 
@@ -37,6 +44,16 @@ pub trait Trainer: Send {
     /// # Errors
     /// Why no update comes. A failed trainer must be usable again.
     fn train(&mut self, task: &Task<'_>, control: &mut dyn Control) -> Result<Trained, Error>;
+
+    /// How many clients it trains at once, at least 1. Whoever has the work of many clients gives it so many at a time.
+    fn clients(&self) -> usize {
+        1
+    }
+
+    /// Trains several clients: what comes of each task, in their order. One that fails takes no other with it.
+    fn train_all(&mut self, tasks: &[Task<'_>], control: &mut dyn Control) -> Vec<Result<Trained, Error>> {
+        tasks.iter().map(|task| self.train(task, control)).collect()
+    }
 
     /// Measures `model` on `examples`.
     ///

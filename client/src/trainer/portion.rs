@@ -2,6 +2,8 @@
 
 use candle_core::{Error, Result};
 
+use crate::device::Device;
+
 /// The most that fitted so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portion(usize);
@@ -39,6 +41,15 @@ impl Portion {
 pub(super) fn is_shortage(error: &Error) -> bool {
     let text = error.to_string();
     ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|name| text.contains(name))
+}
+
+/// What a failure means to the user: where the memory did not suffice, that `needed` bytes are needed at once.
+pub(super) fn explain(error: Error, device: &Device, needed: usize) -> super::Error {
+    if !is_shortage(&error) {
+        return error.into();
+    }
+    let free = device.free_bytes().map_or_else(String::new, |free| format!(", of which {free} are free"));
+    super::Error::OutOfMemory { device: device.name().to_owned(), needed, free }
 }
 
 #[cfg(test)]

@@ -10,8 +10,21 @@ use tributary_common::rng::{self, Purpose};
 
 use super::*;
 use crate::data::{Features, Labels};
+use crate::device::{Choice, Device};
 use crate::plan::Plan;
 use crate::plan::tests::plan;
+
+/// The device that tests train on: as for `--device`, `TRIBUTARY_DEVICE` names it; the cores where it says nothing.
+#[expect(clippy::disallowed_methods, reason = "a test is told from outside where to run")]
+pub(super) fn device() -> Device {
+    let choice = std::env::var("TRIBUTARY_DEVICE").map_or(Ok(Choice::Cpu), |name| name.parse());
+    choice.and_then(Choice::open).unwrap_or_else(|error| panic!("TRIBUTARY_DEVICE: {error}"))
+}
+
+/// A trainer there.
+pub(super) fn local(plan: Arc<Plan>) -> Local {
+    Local::on(&device(), plan)
+}
 
 /// A plan, its trainer's model and examples.
 pub(super) struct Problem {
@@ -43,11 +56,11 @@ impl Problem {
     }
 
     fn train(&self) -> Trained {
-        Local::new(Arc::clone(&self.plan)).train(&self.task(), &mut Unwatched).unwrap()
+        local(Arc::clone(&self.plan)).train(&self.task(), &mut Unwatched).unwrap()
     }
 
     /// The model with `change` added to one value.
-    fn nudged(&self, at: usize, change: f64) -> Parameters {
+    pub(super) fn nudged(&self, at: usize, change: f64) -> Parameters {
         let mut buffer = AlignedBuffer::copy_of(self.model.bytes());
         let chunk = &mut buffer.as_mut()[at * 8..][..8];
         let value = f64::from_le_bytes(chunk.try_into().unwrap()) + change;
@@ -71,7 +84,7 @@ fn a_batch_beyond_the_memory_limit_is_refused_before_anything_is_allocated() {
     let client = ClientId::simulated(0, 1);
     let model = Parameters::zeros(plan.model.layout.clone());
     let task = Task { round: Round(1), client: &client, model: &model, examples };
-    let error = Local::new(plan).train(&task, &mut Unwatched).unwrap_err();
+    let error = local(plan).train(&task, &mut Unwatched).unwrap_err();
     assert!(matches!(error, Error::TooLarge { batch: 9, .. }), "{error}");
 }
 
@@ -159,7 +172,7 @@ fn gradient_of_a_whole_network_agrees_with_differences() {
     const STEP: f64 = 2e-5;
     for problem in [images, normalised, sentences] {
         let problem = problem("f64", "optimizer = { kind = 'sgd', lr = 1.0 }, steps = 1, batch = 'all'");
-        let mut trainer = Local::new(Arc::clone(&problem.plan));
+        let mut trainer = local(Arc::clone(&problem.plan));
         let update: Vec<f64> = problem.train().update.values().collect();
         let mut loss = |model: &Parameters| {
             let trained = trainer.train(&Task { model, ..problem.task() }, &mut Unwatched).unwrap();
@@ -201,7 +214,7 @@ fn momentum_decay_and_look_ahead_are_those_of_pytorch() {
 fn regression_finds_the_line_and_measures_its_error() {
     let problem = line("optimizer = { kind = 'sgd', lr = 0.2 }, epochs = 400");
     assert_near(problem.train().update.values(), &[1.0, 2.0], 1e-9);
-    let mut trainer = Local::new(Arc::clone(&problem.plan));
+    let mut trainer = local(Arc::clone(&problem.plan));
     let metrics = trainer.evaluate(&problem.model, &problem.examples(), &mut Unwatched).unwrap();
     // Zero weights predict 0: mean of 1, 1, 9, 25.
     assert_near([metrics.loss()], &[9.0], 1e-12);
@@ -214,7 +227,7 @@ fn same_stream_gives_same_bytes_and_another_stream_others() {
     for dtype in ["f32", "f64"] {
         let problem = images(dtype, "optimizer = { kind = 'sgd', lr = 0.1 }, epochs = 2, batch = 3");
         let first = problem.train();
-        let mut used = Local::new(Arc::clone(&problem.plan));
+        let mut used = local(Arc::clone(&problem.plan));
         for _ in 0..2 {
             used.evaluate(&problem.model, &problem.examples(), &mut Unwatched).unwrap();
             let again = used.train(&problem.task(), &mut Unwatched).unwrap();
@@ -239,7 +252,7 @@ fn odd_last_batch_counts_and_weight_is_the_number_of_examples() {
 #[test]
 fn evaluation_does_not_depend_on_batches_and_drops_nothing() {
     let problem = images("f64", "optimizer = { kind = 'sgd', lr = 0.1 }, steps = 1, batch = 1");
-    let mut trainer = Local::new(Arc::clone(&problem.plan));
+    let mut trainer = local(Arc::clone(&problem.plan));
     let mut measure = |indices: &[u32]| {
         let examples = Examples { dataset: &problem.dataset, indices };
         trainer.evaluate(&problem.model, &examples, &mut Unwatched).unwrap()
@@ -268,7 +281,7 @@ fn a_prediction_in_portions_is_that_of_every_example_alone() {
     #[expect(clippy::cast_possible_truncation, reason = "any values serve")]
     let features = (0..5 * 128 * 128).map(|at| (stream.normal() * f64::from(at / (128 * 128) + 1)) as f32).collect();
     let problem = Problem::new(text, features, Labels::Classes(vec![0, 1, 2, 0, 1]));
-    let mut trainer = Local::new(Arc::clone(&problem.plan));
+    let mut trainer = local(Arc::clone(&problem.plan));
     let mut measure = |indices: &[u32]| {
         let examples = Examples { dataset: &problem.dataset, indices };
         trainer.evaluate(&problem.model, &examples, &mut Unwatched).unwrap()
@@ -297,7 +310,7 @@ impl Control for StopAt {
 #[test]
 fn a_stop_ends_the_work_at_the_next_batch_and_the_trainer_stays_usable() {
     let problem = images("f32", "optimizer = { kind = 'sgd', lr = 0.1, momentum = 0.9 }, epochs = 2, batch = 3");
-    let mut trainer = Local::new(Arc::clone(&problem.plan));
+    let mut trainer = local(Arc::clone(&problem.plan));
     let mut control = StopAt { at: 2, calls: Vec::new() };
     let error = trainer.train(&problem.task(), &mut control).unwrap_err();
     assert!(matches!(error, Error::Stopped), "{error}");
@@ -312,7 +325,7 @@ fn a_stop_ends_the_work_at_the_next_batch_and_the_trainer_stays_usable() {
 #[test]
 fn training_that_diverges_sends_nothing() {
     let problem = images("f32", "optimizer = { kind = 'sgd', lr = 1e30 }, steps = 50, batch = 3");
-    let error = Local::new(Arc::clone(&problem.plan)).train(&problem.task(), &mut Unwatched).unwrap_err();
+    let error = local(Arc::clone(&problem.plan)).train(&problem.task(), &mut Unwatched).unwrap_err();
     assert!(matches!(error, Error::NonFinite { .. }), "{error}");
     assert!(error.hint().unwrap().contains("learning rate"));
 }
@@ -321,7 +334,7 @@ fn training_that_diverges_sends_nothing() {
 #[test]
 fn divergence_in_the_last_step_names_the_tensor() {
     let problem = line("optimizer = { kind = 'sgd', lr = 1e38 }, steps = 8");
-    let error = Local::new(Arc::clone(&problem.plan)).train(&problem.task(), &mut Unwatched).unwrap_err();
+    let error = local(Arc::clone(&problem.plan)).train(&problem.task(), &mut Unwatched).unwrap_err();
     assert!(error.to_string().contains("is not finite in step"), "{error}");
 }
 
@@ -334,7 +347,7 @@ fn examples_whose_indices_nobody_checked_are_refused() {
     let features = Features::Reals(vec![0.0, 1.0, 2.0, 6.0]);
     let dataset = Dataset::new("test", &input, features, Labels::Classes(vec![0]), Vec::new()).unwrap();
     let examples = Examples { dataset: &dataset, indices: &[0] };
-    let mut trainer = Local::new(Arc::clone(&problem.plan));
+    let mut trainer = local(Arc::clone(&problem.plan));
     let error = trainer.train(&Task { examples, ..problem.task() }, &mut Unwatched).unwrap_err();
     assert!(matches!(error, Error::ExamplesDiffer(_)), "{error}");
     let error = trainer.evaluate(&problem.model, &examples, &mut Unwatched).unwrap_err();
@@ -345,7 +358,7 @@ fn examples_whose_indices_nobody_checked_are_refused() {
 fn what_does_not_fit_the_plan_is_refused() {
     let problem = images("f32", "optimizer = { kind = 'sgd', lr = 0.1 }, steps = 1, batch = 3");
     let other = line("optimizer = { kind = 'sgd', lr = 0.1 }, steps = 1");
-    let mut trainer = Local::new(Arc::clone(&problem.plan));
+    let mut trainer = local(Arc::clone(&problem.plan));
     let mut refused = |task: Task<'_>| trainer.train(&task, &mut Unwatched).unwrap_err();
     let empty = Examples { indices: &[], ..problem.examples() };
     assert!(matches!(refused(Task { examples: empty, ..problem.task() }), Error::NoExamples));

@@ -15,6 +15,7 @@ mod max_pool2d;
 mod norm;
 mod parametrised;
 mod relu;
+pub mod stacked;
 #[cfg(test)]
 mod testing;
 mod unary;

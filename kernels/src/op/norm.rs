@@ -50,22 +50,64 @@ fn apply(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
 
 /// The same out of candle's operators.
 fn composed(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let shape = op.shape(x.shape(), weight.shape())?;
-    let rows = x.reshape(shape.rows())?;
-    let (centred, epsilon) = match shape {
-        Kernel::Group(GroupNorm { epsilon, .. }) | Kernel::Layer(LayerNorm { epsilon, .. }) => {
-            (rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?, epsilon)
+    let bias = bias.map(|bias| bias.unsqueeze(0)).transpose()?;
+    stacked::apply(op, &x.unsqueeze(0)?, &weight.unsqueeze(0)?, bias.as_ref())?.squeeze(0)
+}
+
+/// The normalisations for several models at once (see [`super::stacked`]): `x` `[models, batch, …]` and the parameters
+/// `[models, …]` have the models in front.
+pub(super) mod stacked {
+    use super::{D, Kernel, NormOp, Parametrised, Result, Shape, Tensor, bail};
+
+    /// [`super::group_norm()`] for each model.
+    ///
+    /// # Errors
+    /// If the groups do not divide the channels, or the shapes, types or devices do not fit.
+    pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: usize, epsilon: f64) -> Result<Tensor> {
+        apply(NormOp::Group { groups, epsilon }, x, weight, Some(bias))
+    }
+
+    /// [`super::layer_norm()`] for each model.
+    ///
+    /// # Errors
+    /// If the shapes, types or devices do not fit.
+    pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+        apply(NormOp::Layer { epsilon }, x, weight, Some(bias))
+    }
+
+    /// [`super::rms_norm()`] for each model.
+    ///
+    /// # Errors
+    /// If the shapes, types or devices do not fit.
+    pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+        apply(NormOp::Rms { epsilon }, x, weight, None)
+    }
+
+    pub(super) fn apply(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let (&[models, batch, ref places @ ..], &[weights, ref last @ ..]) = (x.dims(), weight.dims()) else {
+            bail!("{}: the input's shape {:?} is not [models, batch, …]", op.title(), x.shape())
+        };
+        if models != weights {
+            bail!("{}: {models} inputs came for {weights} models", op.title())
         }
-        Kernel::Rms(RmsNorm { epsilon, .. }) => (rows, epsilon),
-    };
-    let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?;
-    let (normalised, parameters) = (centred.broadcast_div(&deviation)?, shape.parameters());
-    let normalised = normalised.reshape(shape.scaled())?.broadcast_mul(&weight.reshape(parameters)?)?;
-    let y = match bias {
-        Some(bias) => normalised.broadcast_add(&bias.reshape(parameters)?)?,
-        None => normalised,
-    };
-    y.reshape(x.shape())
+        let merged = Shape::from([&[models * batch], places].concat());
+        let shape = op.shape(&merged, &Shape::from(last))?;
+        let rows = x.reshape(shape.rows())?;
+        let centred = match shape {
+            Kernel::Group(_) | Kernel::Layer(_) => rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?,
+            Kernel::Rms(_) => rows,
+        };
+        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + shape.epsilon())?.sqrt()?;
+        let (all, size, positions) = shape.scaled();
+        let (scaled, parameters) = ((models, all / models.max(1), size, positions), (models, 1, size, 1));
+        let normalised = centred.broadcast_div(&deviation)?.reshape(scaled)?;
+        let scaled = normalised.broadcast_mul(&weight.reshape(parameters)?)?;
+        let y = match bias {
+            Some(bias) => scaled.broadcast_add(&bias.reshape(parameters)?)?,
+            None => scaled,
+        };
+        y.reshape(x.shape())
+    }
 }
 
 /// A normalisation before it sees a shape.
@@ -160,7 +202,7 @@ impl Kernel {
         }
     }
 
-    /// The input's shape as the parameters are broadcast over it.
+    /// The input's shape as parameters `[1, second, 1]` are broadcast over it.
     const fn scaled(self) -> (usize, usize, usize) {
         match self {
             Self::Group(GroupNorm { batch, channels, positions, .. }) => (batch, channels, positions),
@@ -168,9 +210,12 @@ impl Kernel {
         }
     }
 
-    /// The parameters' shape beside it.
-    const fn parameters(self) -> (usize, usize, usize) {
-        (1, self.scaled().1, 1)
+    const fn epsilon(self) -> f64 {
+        match self {
+            Self::Group(GroupNorm { epsilon, .. })
+            | Self::Layer(LayerNorm { epsilon, .. })
+            | Self::Rms(RmsNorm { epsilon, .. }) => epsilon,
+        }
     }
 }
 
@@ -179,7 +224,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::op::testing::{check_gradients, same, tensor};
+    use crate::op::testing::{check_gradients, each, same, tensor};
 
     const EPSILON: f64 = 1e-3;
     const GROUP: NormOp = NormOp::Group { groups: 2, epsilon: EPSILON };
@@ -214,6 +259,24 @@ mod tests {
             if x.elem_count() > 0 {
                 check_gradients(&[x.clone(), weight.clone()], |[x, weight]| composed(op, x, weight, bias));
             }
+        }
+    }
+
+    #[test]
+    fn each_model_of_a_stack_computes_as_if_it_were_alone() {
+        for (op, dims, parameters) in CASES.into_iter().filter(|(_, dims, _)| dims[0] > 0) {
+            let stack = |seed, dims: &[usize]| tensor(seed, &[&[3], dims].concat());
+            let inputs = [stack(1, dims), stack(2, parameters), stack(3, parameters)];
+            let [x, weight, bias] = &inputs;
+            if has_bias(op) {
+                let alone = each([x, weight, bias], |[x, weight, bias]| apply(op, x, weight, Some(bias)));
+                same(&stacked::apply(op, x, weight, Some(bias)).unwrap(), &alone);
+                check_gradients(&inputs, |[x, weight, bias]| stacked::apply(op, x, weight, Some(bias)));
+            } else {
+                let alone = each([x, weight], |[x, weight]| apply(op, x, weight, None));
+                same(&stacked::apply(op, x, weight, None).unwrap(), &alone);
+            }
+            assert!(stacked::apply(op, x, &weight.narrow(0, 0, 2).unwrap(), None).is_err());
         }
     }
 

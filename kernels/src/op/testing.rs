@@ -19,6 +19,16 @@ pub(super) fn same(actual: &Tensor, expected: &Tensor) {
     assert_close(&list(actual), &list(expected), 1e-12);
 }
 
+/// What `f` makes of each model's own inputs, stacked again.
+pub(super) fn each<const N: usize>(inputs: [&Tensor; N], f: impl Fn([&Tensor; N]) -> Result<Tensor>) -> Tensor {
+    let one = |model: usize| {
+        let own = inputs.map(|input| input.get(model).unwrap());
+        f(own.each_ref()).unwrap()
+    };
+    let models = inputs[0].dim(0).unwrap();
+    Tensor::stack(&(0..models).map(one).collect::<Vec<_>>(), 0).unwrap()
+}
+
 /// Candle's backward pass through `f` and a random projection agrees with finite differences, for every input.
 pub(super) fn check_gradients<const N: usize>(inputs: &[Tensor; N], f: impl Fn([&Tensor; N]) -> Result<Tensor>) {
     let coefficients = |y: &Tensor| tensor(99, y.dims());

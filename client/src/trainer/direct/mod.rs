@@ -43,7 +43,7 @@ impl<T: Element> Direct<T> {
             weights: zeros(),
             gradient: zeros(),
             velocity,
-            truth: Truth { classes: Vec::new(), targets: Vec::new() },
+            truth: Truth::none(),
         }
     }
 
