@@ -5,8 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tempfile::TempPath;
@@ -21,8 +20,69 @@ pub(super) struct Spools {
     folder: PathBuf,
     /// What is larger goes to a file even where memory is left, in bytes.
     largest: u64,
-    memory_max: usize,
-    memory_used: Arc<AtomicUsize>,
+    memory: Arc<Memory>,
+}
+
+/// What a spool of memory that went leaves for the next one, if it has at least so many bytes: fresh memory costs as much as
+/// to fill it, where an allocator would give it back to the system.
+const SPARE_BYTES_MIN: usize = 1 << 20;
+
+/// The memory of all spools together.
+#[derive(Debug)]
+struct Memory {
+    max: usize,
+    state: Mutex<MemoryState>,
+}
+
+#[derive(Debug, Default)]
+struct MemoryState {
+    /// Bytes that spools hold, and that spare buffers have.
+    used: usize,
+    spare: Vec<AlignedBuffer>,
+}
+
+impl Memory {
+    fn state(&self) -> MutexGuard<'_, MemoryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer of `bytes`, of any content; `None` if there would be too much memory in use.
+    fn take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        let mut state = self.state();
+        let buffer = match state.spare.iter().position(|spare| spare.as_ref().len() == bytes) {
+            Some(at) => state.spare.swap_remove(at),
+            None => {
+                if state.used.saturating_add(bytes) > self.max {
+                    let spare: usize = state.spare.drain(..).map(|spare| spare.as_ref().len()).sum();
+                    state.used -= spare;
+                }
+                let used = state.used.checked_add(bytes).filter(|used| *used <= self.max)?;
+                state.used = used;
+                AlignedBuffer::zeroed(bytes)
+            }
+        };
+        Some(Held { buffer, bytes, memory: Arc::clone(self) })
+    }
+}
+
+/// Memory of one spool, which is given back when it goes.
+#[derive(Debug)]
+struct Held {
+    buffer: AlignedBuffer,
+    bytes: usize,
+    memory: Arc<Memory>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let buffer = std::mem::replace(&mut self.buffer, AlignedBuffer::zeroed(0));
+        let mut state = self.memory.state();
+        if self.bytes >= SPARE_BYTES_MIN && buffer.as_ref().len() == self.bytes {
+            state.spare.push(buffer);
+        } else {
+            state.used -= self.bytes;
+        }
+    }
 }
 
 impl Spools {
@@ -31,15 +91,15 @@ impl Spools {
     pub(super) fn new(folder: Option<PathBuf>, memory_max: usize) -> Self {
         let largest = if folder.is_some() { SEGMENT_PAYLOAD_BYTES_MAX } else { u64::MAX };
         let folder = folder.unwrap_or_else(std::env::temp_dir);
-        Self { folder, largest, memory_max, memory_used: Arc::new(AtomicUsize::new(0)) }
+        let memory = Memory { max: memory_max, state: Mutex::default() };
+        Self { folder, largest, memory: Arc::new(memory) }
     }
 
     /// A spool for `bytes`; what is too large for memory goes into `file`, or into one without a name of its own.
     pub(super) fn open(&self, bytes: u64, file: Option<PathBuf>) -> io::Result<Spool> {
         let small = usize::try_from(bytes).ok().filter(|_| bytes <= self.largest);
-        if let Some(bytes) = small.filter(|bytes| self.reserve(*bytes)) {
-            let lease = Lease { bytes, used: Arc::clone(&self.memory_used) };
-            return Ok(Spool(Inner::Memory { buffer: AlignedBuffer::zeroed(bytes), held: 0, lease }));
+        if let Some(memory) = small.and_then(|bytes| self.memory.take(bytes)) {
+            return Ok(Spool(Inner::Memory { memory, held: 0 }));
         }
         let Some(path) = file else {
             let (file, path) = tempfile::NamedTempFile::new_in(&self.folder)?.into_parts();
@@ -47,24 +107,6 @@ impl Spools {
         };
         let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
         Ok(Spool::of_file(file, TempPath::try_from_path(path)?))
-    }
-
-    fn reserve(&self, bytes: usize) -> bool {
-        let reserve = |used: usize| used.checked_add(bytes).filter(|total| *total <= self.memory_max);
-        self.memory_used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).is_ok()
-    }
-}
-
-/// Memory that is given back when the spool goes.
-#[derive(Debug)]
-struct Lease {
-    bytes: usize,
-    used: Arc<AtomicUsize>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -79,9 +121,9 @@ enum Inner {
     /// Kept by an earlier process.
     Kept(KeptUpdate),
     /// `held` bytes of the buffer are written.
-    Memory { buffer: AlignedBuffer, held: usize, lease: Lease },
+    Memory { memory: Held, held: usize },
     /// In memory, and on its way into the journal.
-    Shared { bytes: Bytes, _lease: Lease },
+    Shared { bytes: Bytes, _memory: Held },
 }
 
 impl From<KeptUpdate> for Spool {
@@ -107,8 +149,8 @@ impl Spool {
     pub(super) fn write(&mut self, block: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Inner::File { file, .. } => file.write_all(block),
-            Inner::Memory { buffer, held, .. } => {
-                let room = buffer.as_mut().get_mut(*held..*held + block.len()).ok_or(ErrorKind::FileTooLarge)?;
+            Inner::Memory { memory, held } => {
+                let room = memory.buffer.as_mut().get_mut(*held..*held + block.len()).ok_or(ErrorKind::FileTooLarge)?;
                 room.copy_from_slice(block);
                 *held += block.len();
                 Ok(())
@@ -125,10 +167,12 @@ impl Spool {
                 Ok(Some(Payload::File { file: file.try_clone()?, path }))
             }
             Inner::Kept(_) | Inner::Shared { .. } => Ok(None),
-            Inner::Memory { buffer, lease, .. } => {
-                let bytes = std::mem::replace(buffer, AlignedBuffer::zeroed(0)).into_bytes();
-                let lease = Lease { bytes: std::mem::take(&mut lease.bytes), used: Arc::clone(&lease.used) };
-                self.0 = Inner::Shared { bytes: bytes.clone(), _lease: lease };
+            Inner::Memory { memory, .. } => {
+                let empty = AlignedBuffer::zeroed(0);
+                let bytes = std::mem::replace(&mut memory.buffer, empty).into_bytes();
+                let empty = Held { buffer: AlignedBuffer::zeroed(0), bytes: 0, memory: Arc::clone(&memory.memory) };
+                let memory = std::mem::replace(memory, empty);
+                self.0 = Inner::Shared { bytes: bytes.clone(), _memory: memory };
                 Ok(Some(Payload::Bytes(bytes)))
             }
         }
@@ -139,7 +183,8 @@ impl Kept for Spool {
     fn read<'a>(&'a self, range: Range<usize>, scratch: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let at = range.start as u64;
         match &self.0 {
-            Inner::Memory { buffer, .. } => return Ok(&buffer.as_ref()[range]),
+            Inner::Memory { memory, held } if range.end <= *held => return Ok(&memory.buffer.as_ref()[range]),
+            Inner::Memory { .. } => return Err(ErrorKind::UnexpectedEof.into()),
             Inner::Shared { bytes, .. } => return Ok(&bytes[range]),
             Inner::Kept(kept) => {
                 scratch.resize(range.len(), 0);
@@ -184,5 +229,25 @@ mod tests {
         assert!(!round_trip(&spools, 2000), "the budget is taken");
         drop(held);
         assert!(round_trip(&spools, 2000), "and given back");
+    }
+
+    #[test]
+    fn a_large_buffer_is_used_again_and_makes_room_for_others() {
+        let spools = Spools::new(None, 3 * SPARE_BYTES_MIN);
+        let at = |spool: &Spool| match &spool.0 {
+            Inner::Memory { memory, .. } => memory.buffer.as_ref().as_ptr(),
+            _ => panic!("not in memory"),
+        };
+        let first = spools.open(2 * SPARE_BYTES_MIN as u64, None).unwrap();
+        let place = at(&first);
+        drop(first);
+        assert_eq!(spools.memory.state().used, 2 * SPARE_BYTES_MIN);
+        let second = spools.open(2 * SPARE_BYTES_MIN as u64, None).unwrap();
+        assert_eq!(at(&second), place);
+        let mut scratch = Vec::new();
+        assert!(second.read(0..1, &mut scratch).is_err(), "what another update left is not read");
+        drop(second);
+        assert!(round_trip(&spools, 3 * SPARE_BYTES_MIN), "what is spare makes room");
+        assert_eq!(spools.memory.state().spare.len(), 1);
     }
 }
