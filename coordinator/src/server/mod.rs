@@ -253,7 +253,7 @@ impl Server {
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             tracing::debug!("some connections did not end in time");
         }
-        partials.outlive();
+        partials.outlive().await;
         Ok(ended)
     }
 }

@@ -25,6 +25,9 @@ const FOLDER: &str = "partial";
 /// How often the limits of what is idle are looked at while nothing breaks off.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
+/// How long transfers that were told to end may take to do so.
+const BREAK_OFF: Duration = Duration::from_secs(1);
+
 /// What an upload is known by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
@@ -184,10 +187,15 @@ impl Partials {
     }
 
     /// Lets what is in files survive this process.
-    pub(super) fn outlive(&self) {
-        for (_, entry) in std::mem::take(&mut self.entries().of) {
-            // What a transfer is still at is lost with it.
-            if let (true, Ok(mut upload)) = (self.folder.is_some(), entry.upload.try_lock()) {
+    pub(super) async fn outlive(&self) {
+        let left = std::mem::take(&mut self.entries().of);
+        if self.folder.is_none() {
+            return;
+        }
+        let until = super::now() + BREAK_OFF;
+        for entry in left.into_values() {
+            // Its transfer was told to end, perhaps a moment ago, and holds it until it does.
+            if let Ok(mut upload) = tokio::time::timeout_at(until, entry.upload.lock()).await {
                 upload.outlive();
             }
         }
@@ -333,6 +341,24 @@ mod tests {
         }
     }
 
+    /// What goes wrong without it: a stop lets go of the transfers, and of what they were at just then nothing is left.
+    #[tokio::test]
+    async fn what_a_transfer_is_still_at_is_kept_once_it_ends() {
+        let (run, now) = (tempfile::tempdir().unwrap(), now());
+        let partials = partials(Limits::default()).kept_in(run.path(), now).unwrap();
+        send(&partials, &key("a", 1), 80_000, now);
+        let shared = partials.of(&key("a", 1), BYTES as u64, now).unwrap();
+        let transfer = shared.lock().await;
+        let ends = async {
+            tokio::task::yield_now().await;
+            drop(transfer);
+        };
+        tokio::join!(partials.outlive(), ends);
+        drop(shared);
+        drop(partials);
+        assert_eq!(fs::read_dir(run.path().join(FOLDER)).unwrap().count(), 1);
+    }
+
     #[test]
     fn another_process_finds_what_was_left_and_checks_it() {
         let (run, now) = (tempfile::tempdir().unwrap(), now());
@@ -340,7 +366,8 @@ mod tests {
         let first = process();
         send(&first, &key("a-b", 1), 80_004, now);
         send(&first, &key("c", 1), 8, now);
-        first.outlive();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(first.outlive());
         drop(first);
         let folder = run.path().join(FOLDER);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
