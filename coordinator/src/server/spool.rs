@@ -61,7 +61,7 @@ impl Memory {
                 AlignedBuffer::zeroed(bytes)
             }
         };
-        Some(Held { buffer, bytes, memory: Arc::clone(self) })
+        Some(Held { buffer, memory: Arc::clone(self) })
     }
 }
 
@@ -69,18 +69,23 @@ impl Memory {
 #[derive(Debug)]
 struct Held {
     buffer: AlignedBuffer,
-    bytes: usize,
     memory: Arc<Memory>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_ref()
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let buffer = std::mem::replace(&mut self.buffer, AlignedBuffer::zeroed(0));
-        let mut state = self.memory.state();
-        if self.bytes >= SPARE_BYTES_MIN && buffer.as_ref().len() == self.bytes {
+        let (mut state, bytes) = (self.memory.state(), buffer.as_ref().len());
+        if bytes >= SPARE_BYTES_MIN {
             state.spare.push(buffer);
         } else {
-            state.used -= self.bytes;
+            state.used -= bytes;
         }
     }
 }
@@ -123,7 +128,7 @@ enum Inner {
     /// `held` bytes of the buffer are written.
     Memory { memory: Held, held: usize },
     /// In memory, and on its way into the journal.
-    Shared { bytes: Bytes, _memory: Held },
+    Shared(Bytes),
 }
 
 impl From<KeptUpdate> for Spool {
@@ -155,25 +160,26 @@ impl Spool {
                 *held += block.len();
                 Ok(())
             }
-            Inner::Kept(_) | Inner::Shared { .. } => Err(ErrorKind::PermissionDenied.into()),
+            Inner::Kept(_) | Inner::Shared(_) => Err(ErrorKind::PermissionDenied.into()),
         }
     }
 
     /// The update for the journal. It stays readable here; nothing is if the journal has it already.
     pub(super) fn payload(&mut self) -> io::Result<Option<Payload>> {
-        match &mut self.0 {
-            Inner::File { file, path } => {
-                let Some(path) = path.take() else { return Ok(None) };
-                Ok(Some(Payload::File { file: file.try_clone()?, path }))
+        match std::mem::replace(&mut self.0, Inner::Shared(Bytes::new())) {
+            Inner::File { file, path: Some(path) } => {
+                let copy = file.try_clone();
+                self.0 = Inner::File { file, path: None };
+                Ok(Some(Payload::File { file: copy?, path }))
             }
-            Inner::Kept(_) | Inner::Shared { .. } => Ok(None),
-            Inner::Memory { memory, .. } => {
-                let empty = AlignedBuffer::zeroed(0);
-                let bytes = std::mem::replace(&mut memory.buffer, empty).into_bytes();
-                let empty = Held { buffer: AlignedBuffer::zeroed(0), bytes: 0, memory: Arc::clone(&memory.memory) };
-                let memory = std::mem::replace(memory, empty);
-                self.0 = Inner::Shared { bytes: bytes.clone(), _memory: memory };
+            Inner::Memory { memory, held } => {
+                let bytes = Bytes::from_owner(memory).slice(..held);
+                self.0 = Inner::Shared(bytes.clone());
                 Ok(Some(Payload::Bytes(bytes)))
+            }
+            other => {
+                self.0 = other;
+                Ok(None)
             }
         }
     }
@@ -185,7 +191,7 @@ impl Kept for Spool {
         match &self.0 {
             Inner::Memory { memory, held } if range.end <= *held => return Ok(&memory.buffer.as_ref()[range]),
             Inner::Memory { .. } => return Err(ErrorKind::UnexpectedEof.into()),
-            Inner::Shared { bytes, .. } => return Ok(&bytes[range]),
+            Inner::Shared(bytes) => return Ok(&bytes[range]),
             Inner::Kept(kept) => {
                 scratch.resize(range.len(), 0);
                 kept.read_at(at, scratch)?;
