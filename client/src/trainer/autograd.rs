@@ -182,7 +182,7 @@ mod tests {
     use tributary_common::id::Round;
     use tributary_common::rng::{self, Purpose};
 
-    use crate::trainer::tests::{Problem, device, images, normalised, sentences};
+    use crate::trainer::tests::{OPTIMIZERS, Problem, device, images, normalised, sentences};
     use crate::trainer::{Local, Trainer, Unwatched};
 
     fn both(problem: &Problem, bound: f64) {
@@ -215,12 +215,7 @@ mod tests {
     /// Two executions that drift apart would give two models for one seed.
     #[test]
     fn direct_execution_equals_automatic_gradients() {
-        for optimizer in [
-            "{ kind = 'sgd', lr = 0.05 }",
-            "{ kind = 'sgd', lr = 0.05, weight_decay = 0.1 }",
-            "{ kind = 'sgd', lr = 0.02, momentum = 0.9 }",
-            "{ kind = 'sgd', lr = 0.02, momentum = 0.9, weight_decay = 0.1, nesterov = true }",
-        ] {
+        for optimizer in OPTIMIZERS {
             let train = format!("optimizer = {optimizer}, epochs = 3, batch = 3");
             // Nine steps: rounding of one value is 2^-53 or 2^-24 of about one, and sums over up to 108 products.
             both(&images("f64", &train), 1e-13);

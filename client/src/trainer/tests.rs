@@ -88,6 +88,14 @@ fn a_batch_beyond_the_memory_limit_is_refused_before_anything_is_allocated() {
     assert!(matches!(error, Error::TooLarge { batch: 9, .. }), "{error}");
 }
 
+/// Every constant that an optimiser has, alone and with others.
+pub(super) const OPTIMIZERS: [&str; 4] = [
+    "{ kind = 'sgd', lr = 0.05 }",
+    "{ kind = 'sgd', lr = 0.05, weight_decay = 0.1 }",
+    "{ kind = 'sgd', lr = 0.02, momentum = 0.9 }",
+    "{ kind = 'sgd', lr = 0.02, momentum = 0.9, weight_decay = 0.1, nesterov = true }",
+];
+
 /// Three classes over images of six by six, seven of them: an odd last batch at 3.
 pub(super) fn images(dtype: &str, train: &str) -> Problem {
     let text = format!(

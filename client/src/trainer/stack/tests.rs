@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tributary_common::id::ClientId;
 use tributary_common::parameters::Parameters;
 
-use crate::trainer::tests::{Problem, device, images, line, local, normalised, sentences};
+use crate::trainer::tests::{OPTIMIZERS, Problem, device, images, line, local, normalised, sentences};
 use crate::trainer::{Control, Error, Examples, Flow, Local, Task, Trained, Trainer, Unwatched};
 
 /// Which of a problem's examples each client has: as many as there are batches, a single one, and some in between.
@@ -73,12 +73,7 @@ fn check(problem: &Problem, models: &[&Parameters], parts: &[&[u32]], bound: f64
 /// Every layer, every constant of the optimiser, clients of all lengths: who is in a stack must not matter.
 #[test]
 fn clients_in_a_stack_end_as_each_does_alone() {
-    for optimizer in [
-        "{ kind = 'sgd', lr = 0.05 }",
-        "{ kind = 'sgd', lr = 0.05, weight_decay = 0.1 }",
-        "{ kind = 'sgd', lr = 0.02, momentum = 0.9 }",
-        "{ kind = 'sgd', lr = 0.02, momentum = 0.9, weight_decay = 0.1, nesterov = true }",
-    ] {
+    for optimizer in OPTIMIZERS {
         let train = format!("optimizer = {optimizer}, epochs = 3, batch = 3");
         // Bounds as between the executions of one client: rounding of sums in another order, over nine steps.
         for (dtype, near, nearly) in [("f64", 1e-12, 1e-12), ("f32", 2e-6, 2e-5)] {
