@@ -3,6 +3,8 @@
 # missed.
 #   connections  2,000 at once with mutual TLS commit their rounds; at most 4 × model + 64 MiB + 64 KiB a connection
 #   updates      500 a second with a small model; the 99th percentile of their acknowledgements is below 100 ms
+#   durable      without a pause, at least 1,000 updates a second, each on the disk before it is acknowledged; beside it how
+#                many writes of 4 KiB a second the disk of the run's folder makes durable one after another
 #   soak         clients that come, go and are cut off; neither descriptors nor memory grow from a third of it to its end
 #   benches/load.sh [PATH OF tributary]        SOAK_SECONDS=600 is the long form, 60 the default
 source "$(dirname "$0")/federation.sh" "$@"
@@ -52,6 +54,13 @@ wait $coordinator
 p99=$(number p99)
 gate "$(number updates_per_second) >= 400" "updates: $(number updates_per_second) a second, about 500 are meant"
 gate "$p99 < 100" "updates: acknowledged in $(number p50) ms (p50), $p99 ms (p99) of 100 ms allowed"
+
+begin 1000 20
+load 1000
+wait $coordinator
+rate=$(number updates_per_second | cut -d. -f1)
+writes=$(dd if=/dev/zero of="$folder/writes" bs=4096 count=2000 oflag=dsync 2>&1 | awk '/copied/ { print int(2000 / $(NF - 3)) }')
+gate "$rate >= 1000" "durable: $rate updates a second of 1,000 wanted; the disk makes $writes writes a second durable"
 
 resident() { awk '/^VmRSS:/ { print $2 }' /proc/$coordinator/status; }
 descriptors() { find /proc/$coordinator/fd -mindepth 1 | wc -l; }
