@@ -30,6 +30,8 @@ pub(crate) enum Bug {
     FloatSum,
     /// Offers leave before the row that opens their round is durable.
     OfferBeforeFsync,
+    /// A pause cancels what is out, although the next process waits for it.
+    PauseCancels,
     /// A receipt leaves before the row of its update is durable.
     ReceiptBeforeFsync,
     /// Whoever counts gets a receipt for whatever it sends.
@@ -40,7 +42,7 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::AbortUnwritten,
         Self::AbortedSumKept,
         Self::AcceptedForgotten,
@@ -52,6 +54,7 @@ impl Bug {
         Self::DuplicateCounted,
         Self::FloatSum,
         Self::OfferBeforeFsync,
+        Self::PauseCancels,
         Self::ReceiptBeforeFsync,
         Self::ReceiptForAnyDigest,
         Self::VersionSkipped,

@@ -2,8 +2,86 @@
 
 use std::time::{Duration, Instant};
 
-use super::federation::{Federation, models, same, simulated};
-use super::process::{Process, example, run, tributary};
+use super::federation::{Coordinator, Federation, models, same, simulated};
+use super::process::{Process, appears_in, example, run, tributary};
+
+/// Two clients whose trainings take about a second each.
+const RUN: &str = r#"
+run = { name = "pause", seed = 3, rounds = 2 }
+cohort = { size = "all", wait_for = 2, quorum = 2, deadline = 300 }
+input = { shape = [64], divide = 16, classes = 10 }
+data = { source = "digits", partition = { kind = "iid", clients = 2 } }
+model = { init = "he_normal", layers = [{ kind = "linear", out = 100 }, { kind = "relu" }, { kind = "linear", out = 10 }] }
+train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, epochs = 150, batch = 10 }
+server = { optimizer = { kind = "sgd", lr = 1.0, momentum = 0.5 } }
+"#;
+
+/// A run of [`RUN`] whose two clients have begun to train.
+struct Begun {
+    federation: Federation,
+    first: Coordinator,
+    clients: Vec<Process>,
+}
+
+impl Begun {
+    fn new() -> Self {
+        let federation = Federation::new();
+        std::fs::write(federation.path().join("run.toml"), RUN).unwrap();
+        let first = federation.coordinator(&[]);
+        let clients = ["0", "1"].map(|part| {
+            let name = format!("client-00{part}");
+            federation.issue(&name, "client");
+            federation.client(&name, part, &first.address)
+        });
+        clients.iter().for_each(|client| client.says("got the model"));
+        Self { federation, first, clients: clients.into() }
+    }
+
+    /// Waits until both updates are finished; nobody takes them meanwhile.
+    fn finish(&self) {
+        for name in ["client-000", "client-001"] {
+            appears_in(&self.federation.path().join(name).join("outbox"), "update");
+        }
+    }
+
+    /// Waits for the end of the first process, and goes on with another to the models of a run that nobody disturbed.
+    /// Nobody trains twice for one round.
+    fn goes_on(self, code: i32, parts: &[&str]) {
+        let Self { federation, first, clients } = self;
+        first.process.end().fails(code, parts);
+        // Without --resume: an unfinished run of the same configuration goes on by itself.
+        let second = federation.coordinator(&["--listen", &first.address]);
+        let rest = second.process.end().ends_well();
+        assert!(rest.err.contains("going on"), "{}", rest.err);
+        for client in clients {
+            let said = client.end().ends_well().err;
+            assert!(said.contains("the coordinator stopped for a while"), "{said}");
+            // That of the first round was heard before.
+            assert_eq!(said.matches("got the model").count(), 1, "a client trained again:\n{said}");
+        }
+        let file = federation.path().join("run.toml");
+        same(&models(&rest.events()), &simulated(federation.path(), &file, &[]));
+    }
+}
+
+/// What goes wrong without it: a planned restart in the middle of a round throws away what every client has computed.
+#[test]
+fn a_stop_in_the_middle_of_a_round_costs_no_client_its_training() {
+    let begun = Begun::new();
+    begun.first.process.signal("TERM");
+    begun.goes_on(130, &[]);
+}
+
+/// What goes wrong without it: a planned restart empties the outboxes of those that have just finished.
+#[test]
+fn a_stop_leaves_finished_updates_in_their_outboxes_and_the_next_process_takes_them() {
+    let begun = Begun::new();
+    begun.first.process.signal("STOP");
+    begun.finish();
+    begun.first.process.signal("TERM");
+    begun.first.process.signal("CONT");
+    begun.goes_on(130, &[]);
+}
 
 #[test]
 fn an_interrupted_simulation_resumes_to_the_same_models() {

@@ -149,7 +149,10 @@ impl World {
             ToClient::Cancel { ticket } => Event::Cancelled { ticket },
             ToClient::Done => return self.over(index),
             ToClient::Model { ticket, is_there: true } => Event::Fetched { ticket },
-            ToClient::Model { ticket, is_there: false } => failed(ticket, "the model is not kept"),
+            ToClient::Model { ticket, is_there: false } => {
+                self.effort.ends(index, ticket);
+                failed(ticket, "the model is not kept")
+            }
             ToClient::Offer(offer) => Event::Offered(offer),
             ToClient::Permit { ticket, digest } => return self.upload(index, ticket, digest),
             ToClient::PutOver { is_known: true, .. } => return,
@@ -157,6 +160,7 @@ impl World {
             ToClient::Receipt { ticket, digest } => {
                 self.tally.receipts += 1;
                 self.oracle.receipt(index, ticket, digest);
+                self.effort.ends(index, ticket);
                 Event::Received { ticket, digest }
             }
             ToClient::Reported { ticket } => Event::Reported { ticket },
@@ -226,6 +230,7 @@ impl World {
                 self.say_up(index, ToCoordinator::Get { ticket, version });
             }
             Effect::Forget { ticket } => {
+                self.effort.forgets(index, ticket);
                 let device = &mut self.devices[index];
                 device.held.remove(&ticket);
                 device.outbox.take_if(|(offer, _)| offer.ticket == ticket);
@@ -249,6 +254,9 @@ impl World {
         let device = &mut self.devices[index];
         device.held.insert(ticket, Held::Model(offer));
         let life = device.life;
+        if matches!(ticket, Ticket::Train { .. }) {
+            self.effort.begins(index, life, ticket);
+        }
         let deadline = u64::try_from(DEADLINE.as_millis()).expect("a deadline is short");
         let is_slow = self.strikes(Fault::Slow);
         let takes = if is_slow { self.between(deadline, 2 * deadline) } else { self.between(500, 15_000) };
@@ -268,12 +276,14 @@ impl World {
         let Some(Held::Model(offer)) = device.held.get(&ticket).filter(|_| device.life == life) else { return };
         let offer = offer.clone();
         if self.strikes(Fault::Declined) {
+            self.effort.ends(index, ticket);
             return self.step_device(index, failed(ticket, "the training failed"));
         }
         let (held, digest) = if matches!(ticket, Ticket::Train { .. }) {
             let update = work::update(&self.layout, self.seed, index, ticket, 0);
             self.oracle.made(index, &update);
             self.devices[index].outbox = Some((offer, update.clone()));
+            self.effort.finishes(index, ticket);
             if self.strikes(Fault::ClientKilledMidway) {
                 return self.kill_device(index);
             }

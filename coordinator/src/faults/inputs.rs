@@ -100,7 +100,10 @@ impl World {
         process.events.extend(event);
         let message = match admission {
             Admission::Known => ToClient::PutOver { ticket, is_known: true },
-            Admission::No => ToClient::PutOver { ticket, is_known: false },
+            Admission::No => {
+                self.effort.dismisses(self.now, index, ticket);
+                ToClient::PutOver { ticket, is_known: false }
+            }
             Admission::Yes => ToClient::Permit { ticket, digest },
         };
         self.send_down(index, connection, message);

@@ -13,6 +13,7 @@
 mod campaign;
 mod device;
 mod disk;
+mod effort;
 mod fault;
 mod inputs;
 mod message;

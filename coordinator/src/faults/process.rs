@@ -297,6 +297,14 @@ impl World {
         let Some(index) = self.devices.iter().position(|device| device.id == *client) else { return };
         let member = self.process().members[index].as_ref().filter(|member| member.is_ready);
         if let Some(connection) = member.map(|member| member.connection) {
+            match &message {
+                ToClient::Cancel { ticket } | ToClient::Verdict { ticket } => {
+                    self.effort.dismisses(self.now, index, *ticket);
+                }
+                ToClient::Offer(offer) => self.effort.offers(self.now, index, offer.ticket),
+                ToClient::Done => self.effort.dismisses_all(self.now, index),
+                _ => {}
+            }
             self.send_down(index, connection, message);
         }
     }
@@ -380,9 +388,15 @@ impl World {
             self.is_over = true;
             return;
         }
-        let message = if *reason == Reason::Suspended { ToClient::Suspended } else { ToClient::Done };
+        let message = if reason.is_pause() { ToClient::Suspended } else { ToClient::Done };
+        if reason.is_pause() {
+            self.effort.pauses(self.now);
+        }
         for index in 0..process.members.len() {
             if let Some(connection) = process.members[index].take().map(|member| member.connection) {
+                if message == ToClient::Done {
+                    self.effort.dismisses_all(self.now, index);
+                }
                 self.send_down(index, connection, message.clone());
             }
         }

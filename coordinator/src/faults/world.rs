@@ -13,6 +13,7 @@ use tributary_common::time::Time;
 
 use super::device::Device;
 use super::disk::Disk;
+use super::effort::Effort;
 use super::fault::{Fault, Tally};
 use super::message::{ToClient, ToCoordinator};
 use super::network::{Direction, Link};
@@ -83,6 +84,7 @@ pub(super) struct World {
     pub(super) links: Vec<Link>,
     pub(super) connections: u64,
     pub(super) oracle: Oracle,
+    pub(super) effort: Effort,
     /// Versions whose reports are out: lines of a file, which outlive a process.
     pub(super) told: BTreeSet<Version>,
     /// Everything that was offered.
@@ -131,6 +133,7 @@ impl World {
             devices,
             connections: 0,
             oracle,
+            effort: Effort::default(),
             told: BTreeSet::new(),
             tickets: Vec::new(),
             is_calm: false,

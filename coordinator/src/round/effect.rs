@@ -96,7 +96,7 @@ pub enum Effect {
         /// The update's digest.
         digest: Digest,
     },
-    /// Tell all who are here how the run ended, and end.
+    /// Tell all who are here how the run ended, or that it pauses, and end.
     Stop {
         /// Why.
         reason: Reason,
@@ -122,6 +122,17 @@ pub enum Reason {
     Suspended,
     /// The stop target is reached.
     Target,
+}
+
+impl Reason {
+    /// Whether the run goes on in the next process, inside the round that is open.
+    #[must_use]
+    pub const fn is_pause(&self) -> bool {
+        match self {
+            Self::StoreFailed { .. } | Self::Suspended => true,
+            Self::QuorumMissed { .. } | Self::Rounds | Self::Target => false,
+        }
+    }
 }
 
 impl fmt::Display for Reason {

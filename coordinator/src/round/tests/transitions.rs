@@ -44,8 +44,9 @@ fn states() -> Vec<(&'static str, Vec<Event>)> {
         ("closing", closing),
         ("committing", committing),
         ("built", building.clone()),
-        ("stopping", [building, vec![Event::StopAsked]].concat()),
-        ("done", then(&[Event::StopAsked])),
+        ("stopping", [building.clone(), vec![Event::StopAsked]].concat()),
+        ("paused", then(&[Event::StopAsked])),
+        ("done", [building, vec![Event::TargetReached, appended(5)]].concat()),
     ]
 }
 
