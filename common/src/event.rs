@@ -23,7 +23,7 @@ pub enum Event {
     Round(RoundLine),
     /// Something an operator wants to know: a client that does not fit, an attempt below quorum, a refused connection.
     Notice(Notice),
-    /// Last, or when the run is suspended.
+    /// Last of a process: the run is over, or goes on in the next one.
     Done(Done),
 }
 
@@ -175,4 +175,12 @@ pub struct Done {
     /// Where it is, if anything was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+}
+
+impl Done {
+    /// Whether the run goes on in the next process, because this one was stopped or could not keep what it was given.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self.reason.as_str(), "failed" | "suspended")
+    }
 }

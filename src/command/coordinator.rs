@@ -9,6 +9,7 @@ use tributary_client::cli::{credentials, stop};
 use tributary_common::Digest;
 use tributary_common::id::RunId;
 use tributary_common::identity::Role;
+use tributary_coordinator::round::Reason;
 use tributary_coordinator::server::{Error, Limits, Rate, Run, Server};
 use tributary_coordinator::store::Durability;
 use tributary_coordinator::strategy::plan_text;
@@ -133,7 +134,10 @@ async fn serve(
         })
         .await
         .map_err(failed)?;
-    let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
+    // Where the folder failed, that is what is to be said.
+    let is_kept = !matches!(ended.reason, Reason::StoreFailed { .. });
+    let folder = begun.folder.as_ref().filter(|_| is_kept);
+    let next = folder.map(|folder| super::report::write(folder)).transpose()?;
     let next = next.map_or_else(Vec::new, |page| vec![("report", page.display().to_string())]);
     shown.lock().unwrap_or_else(PoisonError::into_inner).1.print(output, &Ending { next, ..Ending::default() });
     sim::end(&ended.reason, ended.central_accuracy, file.strategy.gate)

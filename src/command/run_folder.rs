@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tributary_common::event::Event;
 use tributary_common::id::RunId;
 use tributary_common::parameters::Parameters;
 use tributary_coordinator::optimize::Optimizer;
@@ -110,7 +111,7 @@ fn is_unfinished(file: &RunFile, path: &Path) -> bool {
         .is_some_and(|first| matches!(first.row, Row::RunCreated { config, .. } if config == file.document.digest()));
     let has_end = std::fs::read_to_string(path.join("events.jsonl")).is_ok_and(|events| {
         let last = events.lines().last().unwrap_or_default();
-        last.contains("\"event\":\"done\"") && !last.contains("\"reason\":\"suspended\"")
+        matches!(serde_json::from_str(last), Ok(Event::Done(done)) if !done.is_pause())
     });
     is_of_file && !has_end
 }

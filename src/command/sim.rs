@@ -96,6 +96,9 @@ pub(super) fn end(reason: &Reason, accuracy: Option<f64>, gate: Option<f64>) -> 
             Err(Failure::new(exit::RUN_FAILED, format!("the run ended without a quorum: {missing}"))
                 .with_hint(Some("lower cohort.quorum, raise cohort.deadline, or see why clients decline")))
         }
-        Reason::StoreFailed { reason } => Err(Failure::new(exit::RUN_FAILED, reason)),
+        Reason::StoreFailed { .. } => Err(Failure::new(exit::RUN_FAILED, reason).with_hint(Some(
+            "see that the disk has space and the run's folder is whole and may be written, then start the same again, with \
+             --resume where --out was given: the run goes on where it stopped, and clients keep their work for it",
+        ))),
     }
 }

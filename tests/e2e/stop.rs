@@ -83,6 +83,18 @@ fn a_stop_leaves_finished_updates_in_their_outboxes_and_the_next_process_takes_t
     begun.goes_on(130, &[]);
 }
 
+/// What goes wrong without it: a disk that fails once ends the run for everybody, and the next start begins another one.
+#[test]
+fn a_store_that_fails_pauses_the_run_and_the_next_process_goes_on_inside_it() {
+    let begun = Begun::new();
+    // No update is here yet: what is taken away is the place for them.
+    begun.first.process.signal("STOP");
+    std::fs::remove_dir_all(begun.federation.path().join("runs/pause-001/updates")).unwrap();
+    begun.finish();
+    begun.first.process.signal("CONT");
+    begun.goes_on(1, &["the store failed", "updates", "goes on where it stopped"]);
+}
+
 #[test]
 fn an_interrupted_simulation_resumes_to_the_same_models() {
     let folder = tempfile::tempdir().unwrap();

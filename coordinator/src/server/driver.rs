@@ -218,6 +218,17 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<Ended, Error> {
+        if let Err(error) = self.serve(&stop).await {
+            // Whatever failed, clients keep their work and come back: another process goes on with the run.
+            self.pause();
+            self.close_journal().await;
+            return Err(error);
+        }
+        self.finish(&stop).await
+    }
+
+    /// Serves until the machine stops.
+    async fn serve(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         for effect in std::mem::take(&mut self.effects) {
             self.perform(effect).await?;
         }
@@ -247,7 +258,7 @@ impl Driver {
             self.settle().await?;
             self.keep_clock().await;
         }
-        self.finish(&stop).await
+        Ok(())
     }
 
     /// When the run's clock is to be kept next; only an open round has a deadline that it matters to.
@@ -593,17 +604,21 @@ impl Driver {
 
     async fn finish(mut self, stop: &CancellationToken) -> Result<Ended, Error> {
         let reason = self.ended.take().expect("the loop ended because of it");
+        if reason.is_pause() {
+            self.pause();
+        }
         self.close_journal().await;
         let digest = self.model.digest();
         let path = self.store.model_path().map(|path| path.display().to_string());
         let line = self.recorder.done(&reason, self.now().seconds(), digest, self.model.norm(), path);
-        self.publish(&line)?;
-        if reason == Reason::Suspended {
-            let return_ms = self.return_ms();
-            for member in self.members.values() {
-                member.handle.say(ToClient::Suspended { return_ms });
+        match self.publish(&line) {
+            // The same disk failed before; the first failure says more.
+            Err(error) if matches!(reason, Reason::StoreFailed { .. }) => {
+                tracing::warn!(%error, "the last event could not be kept");
             }
-        } else {
+            published => published?,
+        }
+        if !reason.is_pause() {
             self.serve_the_end(&reason, digest, stop).await;
         }
         Ok(Ended {
@@ -612,6 +627,14 @@ impl Driver {
             central_accuracy: self.recorder.central_accuracy(),
             model: self.model,
         })
+    }
+
+    /// Tells everybody to keep what they have and to come back: the run goes on in another process.
+    fn pause(&self) {
+        let return_ms = self.return_ms();
+        for member in self.members.values() {
+            member.handle.say(ToClient::Suspended { return_ms });
+        }
     }
 
     /// Waits until everything that was accepted is safe and the journal is closed. Its failure was said before.

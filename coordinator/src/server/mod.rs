@@ -244,7 +244,8 @@ impl Server {
             ended = driver.join_next() => ended,
             () = &mut accepting => driver.join_next().await,
         };
-        let ended = ended.expect("the driver is in the set").map_err(|error| Error::Internal(error.to_string()))??;
+        let ended = ended.expect("the driver is in the set").map_err(|error| Error::Internal(error.to_string()));
+        // Also where it failed: what it said to clients is still to be sent.
         closing.cancel();
         let goodbye = async {
             accepting.await;
@@ -254,7 +255,7 @@ impl Server {
             tracing::debug!("some connections did not end in time");
         }
         partials.outlive().await;
-        Ok(ended)
+        ended?
     }
 }
 

@@ -37,7 +37,7 @@ fn outcome(story: &Story) -> (&'static str, String) {
         }
         "suspended" => ("open", format!("Suspended after {committed} of {planned}. It can be resumed.")),
         "quorum" => ("bad", format!("Ended after {committed} of {planned}: too few clients took part.")),
-        "failed" => ("bad", format!("Failed after {committed} of {planned}.")),
+        "failed" => ("bad", format!("Stopped by a failure after {committed} of {planned}. It can be resumed.")),
         other => ("open", format!("Ended after {committed} of {planned}: {}.", markup::text(other))),
     }
 }
