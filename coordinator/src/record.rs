@@ -39,7 +39,8 @@ pub struct Recorder {
     bytes_up: u64,
     /// The last round's line.
     last: Option<RoundLine>,
-    best: Option<f64>,
+    /// The best score with its version.
+    best: Option<(f64, Version)>,
 }
 
 impl Recorder {
@@ -152,8 +153,8 @@ impl Recorder {
 
     /// Takes the line of a round that an earlier process told, oldest first: the best and the last one count on.
     pub fn recall(&mut self, line: RoundLine) {
+        self.rank(&line);
         self.last = Some(line);
-        self.is_best();
     }
 
     /// Whether the line of `version` is the last one that was told, with a central accuracy that reaches the stop target.
@@ -175,17 +176,18 @@ impl Recorder {
         self.last.as_ref()
     }
 
-    /// Whether the round of the last report is the best so far: by central accuracy, or by the lowest loss there is.
-    pub fn is_best(&mut self) -> bool {
-        let Some(line) = &self.last else { return false };
-        let summaries = [&line.central, &line.local, &line.train];
-        let Some(summary) = summaries.into_iter().flatten().next() else { return false };
-        let Some(score) = summary.accuracy.or_else(|| summary.loss.map(|loss| -loss)) else { return false };
-        let is_best = self.best.is_none_or(|best| score > best);
-        if is_best {
-            self.best = Some(score);
+    /// The best version that was measured: by central accuracy, or by the lowest loss there is; of equal ones the first.
+    #[must_use]
+    pub fn best(&self) -> Option<Version> {
+        self.best.map(|(_, version)| version)
+    }
+
+    fn rank(&mut self, line: &RoundLine) {
+        let Some(summary) = [&line.central, &line.local, &line.train].into_iter().flatten().next() else { return };
+        let Some(score) = summary.accuracy.or_else(|| summary.loss.map(|loss| -loss)) else { return };
+        if self.best.is_none_or(|(best, _)| score > best) {
+            self.best = Some((score, line.version));
         }
-        is_best
     }
 
     /// The events of a report.
@@ -264,6 +266,7 @@ impl Recorder {
         };
         let mut events: Vec<Event> = measured.clients.into_values().map(Event::Evaluation).collect();
         events.extend(measured.merged.iter().map(|(on, metrics)| Event::Evaluation(self.total(version, on, metrics))));
+        self.rank(&line);
         self.last = Some(line.clone());
         events.push(Event::Round(line));
         events
@@ -392,9 +395,10 @@ evaluate = { on = ["central"] }
         assert!(!recorder.has_reached_target(Version(0)));
         recorder.recall(measured(1, 0.7));
         recorder.recall(measured(2, 0.5));
-        assert!(!recorder.is_best(), "version 1 is");
+        assert_eq!(recorder.best(), Some(Version(1)));
         assert_eq!(recorder.central_accuracy(), Some(0.5));
         recorder.recall(measured(3, 0.8));
+        assert_eq!(recorder.best(), Some(Version(3)));
         assert!(recorder.has_reached_target(Version(3)) && !recorder.has_reached_target(Version(4)));
     }
 

@@ -492,11 +492,8 @@ impl<'a> World<'a> {
             }
             self.publish(&line)?;
         }
-        if is_round {
-            let is_current = self.recorder.last().is_some_and(|line| line.version == self.machine.version());
-            if self.recorder.is_best() && is_current {
-                self.run.store.mark_best()?;
-            }
+        if is_round && let Some(version) = self.recorder.best() {
+            self.run.store.mark_best(version)?;
         }
         Ok(())
     }

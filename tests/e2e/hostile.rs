@@ -45,9 +45,14 @@ impl Liar {
 
     /// The next offer to train.
     pub(crate) async fn offer(&mut self) -> Offer {
+        self.offer_of(|ticket| matches!(ticket, Ticket::Train { .. })).await
+    }
+
+    /// The next offer of such work.
+    pub(crate) async fn offer_of(&mut self, is_wanted: impl Fn(Ticket) -> bool) -> Offer {
         loop {
             match self.reader.next().await.unwrap() {
-                Some(ToClient::Offer(offer)) if matches!(offer.ticket, Ticket::Train { .. }) => return offer,
+                Some(ToClient::Offer(offer)) if is_wanted(offer.ticket) => return offer,
                 Some(_) => {}
                 None => panic!("no offer came"),
             }

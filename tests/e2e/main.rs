@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "processes are waited for in real time")]
 
 mod bench;
+mod best;
 mod bits;
 mod certificates;
 mod check;

@@ -1,6 +1,10 @@
 //! Data that do not fit the run: said by the client, shown by the coordinator, and the run goes on if it can.
 
+use tributary_common::message::{Ready, ToCoordinator};
+use tributary_coordinator::server::Limits;
+
 use super::federation::Federation;
+use super::hostile::Liar;
 use super::process::{example, say};
 
 /// Three clients: two with their part of the digits, one with a table of another shape.
@@ -81,4 +85,26 @@ fn a_simulated_update_beyond_the_limit_is_refused_like_a_served_one() {
     let far = "train.optimizer={kind=\"sgd\",lr=1e13}";
     let said = say(folder.path(), &["sim", file.to_str().unwrap(), "--no-out", "--set", far]);
     said.fails(1, &["without a quorum", "client-002 (tensor `0.bias`: coordinate 0 is -1", "beyond ±4294967296)"]);
+}
+
+/// What goes wrong without it: one member with a certificate fills the disk of the coordinator with its reasons.
+#[test]
+fn a_client_that_never_ends_to_give_reasons_is_told_of_a_few_times() {
+    let federation = federation("2");
+    let mut coordinator = federation.coordinator(&["--out", "run"]);
+    let told = Limits::default().unfit_notices;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _liar = runtime.block_on(async {
+        let mut liar = Liar::connect(&federation, "stranger", &coordinator.address).await;
+        for _ in 0..3 * told {
+            liar.say(&ToCoordinator::Unfit { reason: "so it is ".repeat(100) }).await;
+        }
+        liar.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
+        liar
+    });
+    let is_last =
+        |event: &serde_json::Value| event["text"].as_str().is_some_and(|text| text.contains("1 of 2 have joined"));
+    let events: Vec<_> = coordinator.process.events().take_while(|event| !is_last(event)).collect();
+    let notices = events.iter().filter(|event| event["event"] == "notice" && event["client"] == "stranger").count();
+    assert_eq!(notices, told as usize);
 }

@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tributary_common::Digest;
-use tributary_common::parameters::{AlignedBuffer, Layout, Parameters};
+use tributary_common::parameters::{Layout, Parameters, Pool, Pooled};
 
 /// Models that are kept in a folder at once: the one at work, and the one that comes.
 pub const MODELS_MAX: usize = 2;
+
+/// Where two models together are no larger, in bytes, they take turns in the same memory; that of larger ones goes back to the
+/// system, for whoever trains.
+const POOL_BYTES_MAX: usize = 64 << 20;
 
 const EXTENSION: &str = "model";
 
@@ -20,6 +24,7 @@ const EXTENSION: &str = "model";
 #[derive(Debug, Default)]
 pub(super) struct Models {
     folder: Option<PathBuf>,
+    pool: Pool,
     whole: Option<(Digest, Parameters)>,
     partial: Option<Partial>,
 }
@@ -35,8 +40,8 @@ pub(super) enum Kept {
 
 impl Models {
     /// No models yet; with a folder, those that are in it.
-    pub(super) const fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder, whole: None, partial: None }
+    pub(super) fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder, ..Self::default() }
     }
 
     /// What is here of the model with this digest. A partial one is lent: it comes back by [`Models::keep`].
@@ -45,7 +50,8 @@ impl Models {
             return Kept::Whole(model.clone());
         }
         let known = self.partial.take().filter(|partial| partial.digest == digest && partial.layout == *layout);
-        Kept::Partial(known.unwrap_or_else(|| Partial::new(digest, Arc::clone(layout), self.folder.clone())))
+        let (folder, pool) = (&self.folder, &self.pool);
+        Kept::Partial(known.unwrap_or_else(|| Partial::new(digest, layout, folder.clone(), pool.clone())))
     }
 
     /// Keeps what a transfer that broke off has brought.
@@ -65,24 +71,25 @@ pub(super) struct Partial {
     digest: Digest,
     layout: Arc<Layout>,
     /// Made when the first byte comes.
-    buffer: Option<AlignedBuffer>,
+    buffer: Option<Pooled>,
     /// Bytes that are here and hashed.
     at: usize,
     hasher: Box<blake3::Hasher>,
+    pool: Pool,
     folder: Option<PathBuf>,
     file: Option<File>,
 }
 
 impl Partial {
-    fn new(digest: Digest, layout: Arc<Layout>, folder: Option<PathBuf>) -> Self {
-        let hasher = Box::new(layout.hasher());
-        Self { digest, layout, buffer: None, at: 0, hasher, folder, file: None }
+    fn new(digest: Digest, layout: &Arc<Layout>, folder: Option<PathBuf>, pool: Pool) -> Self {
+        let (layout, hasher) = (Arc::clone(layout), Box::new(layout.hasher()));
+        Self { digest, layout, buffer: None, at: 0, hasher, pool, folder, file: None }
     }
 
     /// Bytes that are here; the first call takes what an earlier process left. It reads from the disk.
     pub(super) fn held(&mut self) -> usize {
         if self.buffer.is_none() {
-            self.buffer = Some(AlignedBuffer::zeroed(self.layout.bytes()));
+            self.buffer = Some(self.pool.take_or_new(self.layout.bytes(), POOL_BYTES_MAX));
             if let Err(error) = self.take_up() {
                 tracing::warn!(%error, "no models can be kept on disk; this one is kept in memory alone");
                 self.file = None;
@@ -146,7 +153,7 @@ impl Partial {
 
     /// The same model, of which nothing is here.
     pub(super) fn anew(&self) -> Self {
-        Self::new(self.digest, Arc::clone(&self.layout), self.folder.clone())
+        Self::new(self.digest, &self.layout, self.folder.clone(), self.pool.clone())
     }
 }
 
@@ -209,6 +216,22 @@ mod tests {
         models.came(model.digest(), &whole);
         assert!(matches!(models.of(model.digest(), model.layout()), Kept::Whole(kept) if kept == model));
         assert_eq!(partial(&mut models, &self::model(2.0)).held(), 0, "another model is another");
+    }
+
+    #[test]
+    fn models_take_turns_in_two_buffers() {
+        let mut models = Models::new(None);
+        let mut places = Vec::new();
+        for value in 0..5_u8 {
+            let model = model(value.into());
+            let mut one = partial(&mut models, &model);
+            fill(&mut one, &model, 400);
+            let whole = one.finish().unwrap();
+            assert_eq!(whole, model);
+            models.came(model.digest(), &whole);
+            places.push(whole.bytes().as_ptr());
+        }
+        assert_eq!((places[0], places[1]), (places[2], places[3]));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! All tensors of a model, or of an update, in one contiguous aligned buffer.
 
 mod buffer;
-mod buffers;
 mod dtype;
 mod layout;
+mod pool;
 pub mod safetensors;
 
 use std::fmt;
@@ -13,9 +13,9 @@ use bytes::Bytes;
 use tributary_kernels::widest::{self, Pass};
 
 pub use buffer::{ALIGNMENT, AlignedBuffer};
-pub use buffers::Buffers;
 pub use dtype::Dtype;
 pub use layout::{Layout, LayoutError, PARAMETERS_BYTES_MAX, TENSORS_MAX, Tensor};
+pub use pool::{Pool, Pooled};
 
 use crate::Digest;
 

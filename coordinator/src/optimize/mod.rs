@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tributary_common::Digest;
 use tributary_common::config::{self, Row, Table, choose};
-use tributary_common::parameters::{Buffers, Dtype, Parameters};
+use tributary_common::parameters::{Dtype, Parameters, Pool};
 use tributary_common::sum::SPAN;
 
 pub use sgd::Sgd;
@@ -34,7 +34,8 @@ pub struct Optimizer {
     rule: Rule,
     /// One value a parameter where the rule has momentum, in packed order; kept in double precision.
     velocity: Vec<f64>,
-    models: Buffers,
+    /// Memory of the version that is served and of the next.
+    models: Pool,
 }
 
 impl Rule {
@@ -66,7 +67,7 @@ impl Optimizer {
     #[must_use]
     pub fn new(rule: Rule, count: usize) -> Self {
         let velocity = vec![0.0; if rule.state_bytes() > 0 { count } else { 0 }];
-        Self { rule, velocity, models: Buffers::default() }
+        Self { rule, velocity, models: Pool::default() }
     }
 
     /// The state as little-endian doubles, to be stored beside a version.
@@ -102,7 +103,7 @@ impl Optimizer {
     ) -> Result<(Parameters, Digest), Error> {
         let layout = model.layout();
         let bytes = SPAN * layout.dtype().size();
-        let mut next = self.models.take(layout.bytes());
+        let mut next = self.models.take_or_new(layout.bytes(), 2 * layout.bytes());
         let mut hasher = layout.hasher();
         let mut velocities = self.velocity.chunks_mut(SPAN);
         let spans = model.bytes().chunks(bytes).zip(next.as_mut().chunks_mut(bytes)).enumerate();
@@ -110,8 +111,7 @@ impl Optimizer {
         let (rule, dtype) = (self.rule, layout.dtype());
         let work = |span| step(span, rule, dtype, aggregate);
         spread::in_order(threads.over(layout.bytes()), spans, work, |new| _ = hasher.update(new))?;
-        let next = self.models.share(next);
-        let next = Parameters::new(Arc::clone(layout), next).expect("the buffer was made for the layout");
+        let next = Parameters::new(Arc::clone(layout), next.into_bytes()).expect("the buffer was made for the layout");
         Ok((next, hasher.finalize().into()))
     }
 }

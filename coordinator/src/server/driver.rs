@@ -87,6 +87,8 @@ pub(super) struct Driver {
     /// None: rows are safe as soon as they are there.
     journal: Option<writer::Thread>,
     members: BTreeMap<ClientId, Member>,
+    /// How often clients said that they cannot take part.
+    unfit: BTreeMap<ClientId, u32>,
     returning: Returning,
     /// Updates that are here but not in the sum.
     staged: BTreeMap<(Ticket, ClientId), Spool>,
@@ -188,6 +190,7 @@ impl Driver {
             journal,
             members: BTreeMap::new(),
             returning: Returning::new(),
+            unfit: BTreeMap::new(),
             staged: updates.into_iter().map(|kept| ((kept.ticket, kept.client.clone()), kept.into())).collect(),
             optimizer,
             effects,
@@ -232,6 +235,7 @@ impl Driver {
         for effect in std::mem::take(&mut self.effects) {
             self.perform(effect).await?;
         }
+        self.mark_best().await?;
         self.settle().await?;
         let mut stop_asked = false;
         while self.ended.is_none() {
@@ -381,8 +385,7 @@ impl Driver {
                 Event::Joined { client, role, holding, weight }
             }
             ToCoordinator::Unfit { reason } => {
-                let line = Recorder::notice(Some(client), format!("cannot take part: {}", short_text(reason)));
-                drop(self.publish(&line));
+                self.unfit(client, reason);
                 return;
             }
             ToCoordinator::Accept { ticket } => Event::TaskAccepted { client, ticket },
@@ -393,6 +396,16 @@ impl Driver {
             ToCoordinator::Hello(_) => return,
         };
         self.events.push_back(event);
+    }
+
+    /// Tells why a client cannot take part, a few times: what is told is kept.
+    fn unfit(&mut self, client: ClientId, reason: String) {
+        let told = self.unfit.entry(client.clone()).or_default();
+        *told += 1;
+        if *told <= self.limits.unfit_notices {
+            let text = format!("cannot take part: {}", short_text(reason));
+            drop(self.publish(&Recorder::notice(Some(client), text)));
+        }
     }
 
     fn admit(&mut self, client: ClientId, put: &Put, answer: oneshot::Sender<Admission>) {
@@ -585,13 +598,18 @@ impl Driver {
         }
         if is_round {
             self.welcome.version = self.machine.version();
-            // The file holds the last version; when a later one is there already, the best of them is marked then.
-            let is_current = self.recorder.last().is_some_and(|line| line.version == self.machine.version());
-            if self.recorder.is_best() && is_current {
-                self.order(Order::MarkBest).await?;
-            }
+            self.mark_best().await?;
         }
         Ok(())
+    }
+
+    /// Sees to it that the best version is kept and shown: there may be a later one by now, or an earlier process may have
+    /// ended just before.
+    async fn mark_best(&self) -> Result<(), Error> {
+        match self.recorder.best() {
+            Some(version) => self.order(Order::MarkBest { version }).await,
+            None => Ok(()),
+        }
     }
 
     fn publish(&mut self, line: &Line) -> Result<(), Error> {

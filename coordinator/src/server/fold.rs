@@ -23,7 +23,7 @@ pub(super) enum Order {
     Close { ticket: Ticket },
     Commit { version: Version },
     Fold { client: ClientId, spool: Spool, weight: Weight },
-    MarkBest,
+    MarkBest { version: Version },
 }
 
 pub(super) enum Done {
@@ -99,7 +99,9 @@ impl Folder {
             Order::Fold { client, spool, weight } => {
                 self.fold(client, spool, weight).map(|()| None).map_err(|error| error.to_string())
             }
-            Order::MarkBest => self.store.mark_best().map(|()| None).map_err(|error| error.to_string()),
+            Order::MarkBest { version } => {
+                self.store.mark_best(version).map(|()| None).map_err(|error| error.to_string())
+            }
         }
     }
 

@@ -36,6 +36,9 @@ pub struct Limits {
     /// New certificates that one member gets in half of a certificate's life, where they are given here; more are refused
     /// until then. An honest client asks once, and again where an answer is lost. Default 8.
     pub renewals_per_half_life: u32,
+    /// Reasons that one client gives why it cannot take part, and that are told; a client that gives more is heard no longer.
+    /// Default 8.
+    pub unfit_notices: u32,
     /// How long a peer may take from its first packet to `Hello`. Default 10 s.
     pub handshake: Duration,
     /// The slowest that an upload may be. Default 16 KiB in 30 s.
@@ -77,6 +80,7 @@ impl Default for Limits {
             addresses: 4_096,
             joining_connections: 32,
             renewals_per_half_life: 8,
+            unfit_notices: 8,
             handshake: Duration::from_secs(10),
             upload_pace: Pace::default(),
             upload_longest: Duration::from_secs(6 * 3600),

@@ -5,11 +5,10 @@ use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tempfile::TempPath;
-use tributary_common::parameters::AlignedBuffer;
+use tributary_common::parameters::{Pool, Pooled};
 
 use crate::aggregate::Kept;
 use crate::store::journal::{KeptUpdate, Payload, SEGMENT_PAYLOAD_BYTES_MAX};
@@ -20,74 +19,8 @@ pub(super) struct Spools {
     folder: PathBuf,
     /// What is larger goes to a file even where memory is left, in bytes.
     largest: u64,
-    memory: Arc<Memory>,
-}
-
-/// What a spool of memory that went leaves for the next one, if it has at least so many bytes: fresh memory costs as much as
-/// to fill it, where an allocator would give it back to the system.
-const SPARE_BYTES_MIN: usize = 1 << 20;
-
-/// The memory of all spools together.
-#[derive(Debug)]
-struct Memory {
-    max: usize,
-    state: Mutex<MemoryState>,
-}
-
-#[derive(Debug, Default)]
-struct MemoryState {
-    /// Bytes that spools hold, and that spare buffers have.
-    used: usize,
-    spare: Vec<AlignedBuffer>,
-}
-
-impl Memory {
-    fn state(&self) -> MutexGuard<'_, MemoryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A buffer of `bytes`, of any content; `None` if there would be too much memory in use.
-    fn take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
-        let mut state = self.state();
-        let buffer = match state.spare.iter().position(|spare| spare.as_ref().len() == bytes) {
-            Some(at) => state.spare.swap_remove(at),
-            None => {
-                if state.used.saturating_add(bytes) > self.max {
-                    let spare: usize = state.spare.drain(..).map(|spare| spare.as_ref().len()).sum();
-                    state.used -= spare;
-                }
-                let used = state.used.checked_add(bytes).filter(|used| *used <= self.max)?;
-                state.used = used;
-                AlignedBuffer::zeroed(bytes)
-            }
-        };
-        Some(Held { buffer, memory: Arc::clone(self) })
-    }
-}
-
-/// Memory of one spool, which is given back when it goes.
-#[derive(Debug)]
-struct Held {
-    buffer: AlignedBuffer,
-    memory: Arc<Memory>,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        self.buffer.as_ref()
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let buffer = std::mem::replace(&mut self.buffer, AlignedBuffer::zeroed(0));
-        let (mut state, bytes) = (self.memory.state(), buffer.as_ref().len());
-        if bytes >= SPARE_BYTES_MIN {
-            state.spare.push(buffer);
-        } else {
-            state.used -= bytes;
-        }
-    }
+    memory: Pool,
+    memory_max: usize,
 }
 
 impl Spools {
@@ -96,14 +29,13 @@ impl Spools {
     pub(super) fn new(folder: Option<PathBuf>, memory_max: usize) -> Self {
         let largest = if folder.is_some() { SEGMENT_PAYLOAD_BYTES_MAX } else { u64::MAX };
         let folder = folder.unwrap_or_else(std::env::temp_dir);
-        let memory = Memory { max: memory_max, state: Mutex::default() };
-        Self { folder, largest, memory: Arc::new(memory) }
+        Self { folder, largest, memory: Pool::default(), memory_max }
     }
 
     /// A spool for `bytes`; what is too large for memory goes into `file`, or into one without a name of its own.
     pub(super) fn open(&self, bytes: u64, file: Option<PathBuf>) -> io::Result<Spool> {
         let small = usize::try_from(bytes).ok().filter(|_| bytes <= self.largest);
-        if let Some(memory) = small.and_then(|bytes| self.memory.take(bytes)) {
+        if let Some(memory) = small.and_then(|bytes| self.memory.take(bytes, self.memory_max)) {
             return Ok(Spool(Inner::Memory { memory, held: 0 }));
         }
         let Some(path) = file else {
@@ -126,7 +58,7 @@ enum Inner {
     /// Kept by an earlier process.
     Kept(KeptUpdate),
     /// `held` bytes of the buffer are written.
-    Memory { memory: Held, held: usize },
+    Memory { memory: Pooled, held: usize },
     /// In memory, and on its way into the journal.
     Shared(Bytes),
 }
@@ -155,7 +87,7 @@ impl Spool {
         match &mut self.0 {
             Inner::File { file, .. } => file.write_all(block),
             Inner::Memory { memory, held } => {
-                let room = memory.buffer.as_mut().get_mut(*held..*held + block.len()).ok_or(ErrorKind::FileTooLarge)?;
+                let room = memory.as_mut().get_mut(*held..*held + block.len()).ok_or(ErrorKind::FileTooLarge)?;
                 room.copy_from_slice(block);
                 *held += block.len();
                 Ok(())
@@ -173,7 +105,7 @@ impl Spool {
                 Ok(Some(Payload::File { file: copy?, path }))
             }
             Inner::Memory { memory, held } => {
-                let bytes = Bytes::from_owner(memory).slice(..held);
+                let bytes = memory.into_bytes().slice(..held);
                 self.0 = Inner::Shared(bytes.clone());
                 Ok(Some(Payload::Bytes(bytes)))
             }
@@ -189,7 +121,7 @@ impl Kept for Spool {
     fn read<'a>(&'a self, range: Range<usize>, scratch: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let at = range.start as u64;
         match &self.0 {
-            Inner::Memory { memory, held } if range.end <= *held => return Ok(&memory.buffer.as_ref()[range]),
+            Inner::Memory { memory, held } if range.end <= *held => return Ok(&memory.as_ref()[range]),
             Inner::Memory { .. } => return Err(ErrorKind::UnexpectedEof.into()),
             Inner::Shared(bytes) => return Ok(&bytes[range]),
             Inner::Kept(kept) => {
@@ -238,22 +170,21 @@ mod tests {
     }
 
     #[test]
-    fn a_large_buffer_is_used_again_and_makes_room_for_others() {
-        let spools = Spools::new(None, 3 * SPARE_BYTES_MIN);
+    fn a_buffer_is_used_again_and_makes_room_for_others() {
+        let spools = Spools::new(None, 3000);
         let at = |spool: &Spool| match &spool.0 {
-            Inner::Memory { memory, .. } => memory.buffer.as_ref().as_ptr(),
+            Inner::Memory { memory, .. } => memory.as_ref().as_ptr(),
             _ => panic!("not in memory"),
         };
-        let first = spools.open(2 * SPARE_BYTES_MIN as u64, None).unwrap();
+        let first = spools.open(2000, None).unwrap();
         let place = at(&first);
         drop(first);
-        assert_eq!(spools.memory.state().used, 2 * SPARE_BYTES_MIN);
-        let second = spools.open(2 * SPARE_BYTES_MIN as u64, None).unwrap();
+        assert_eq!(spools.memory.used(), 2000);
+        let second = spools.open(2000, None).unwrap();
         assert_eq!(at(&second), place);
         let mut scratch = Vec::new();
         assert!(second.read(0..1, &mut scratch).is_err(), "what another update left is not read");
         drop(second);
-        assert!(round_trip(&spools, 3 * SPARE_BYTES_MIN), "what is spare makes room");
-        assert_eq!(spools.memory.state().spare.len(), 1);
+        assert!(round_trip(&spools, 3000), "what is spare makes room");
     }
 }

@@ -55,6 +55,7 @@ pub struct Resumed {
 pub(super) const EVENTS: &str = "events.jsonl";
 const METRICS: &str = "metrics.csv";
 const MODEL: &str = "model.safetensors";
+const BEST: &str = "best.safetensors";
 
 const METRICS_HEADER: &str = "round,version,clients,weight,seconds,bytes_down,bytes_up,\
     train_loss,train_accuracy,local_loss,local_accuracy,central_loss,central_accuracy,central_macro_f1\n";
@@ -140,29 +141,22 @@ impl Folder {
     fn with<T>(&self, act: impl FnOnce(&mut Files) -> Result<T, Error>) -> Result<T, Error> {
         act(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
     }
-
-    /// Shows the version that was kept last under a name for people.
-    fn show(&self, files: &Files, name: &str) -> Result<(), Error> {
-        match files.models.last() {
-            Some(model) => disk::link(&model, &self.path.join(name), self.durability),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Store for Folder {
     fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error> {
         self.with(|files| {
             let kept = files.models.keep(version, model, optimizer)?;
-            self.show(files, MODEL)?;
+            disk::link(&models::file(&self.path, kept), &self.path.join(MODEL), self.durability)?;
             Ok(kept.optimizer)
         })
     }
 
-    fn mark_best(&self) -> Result<(), Error> {
+    fn mark_best(&self, version: Version) -> Result<(), Error> {
         self.with(|files| {
-            files.models.mark_best()?;
-            self.show(files, "best.safetensors")
+            let Some(best) = files.models.better(version) else { return Ok(()) };
+            disk::link(&models::file(&self.path, best), &self.path.join(BEST), self.durability)?;
+            files.models.mark_best(best)
         })
     }
 
@@ -214,6 +208,11 @@ pub fn roll_back(path: &Path, to: Version, wall_ms: u64) -> Result<(Kept, Kept),
     let line = serde_json::to_string(&Event::Notice(Notice { client: None, text })).expect("events are plain data");
     writeln!(events, "{line}").map_err(io(path))?;
     disk::link(&models::file(path, *back), &path.join(MODEL), Durability::Power)?;
+    // What is taken back is not the best any more; the next process marks the best of the others.
+    let stays = current.iter().filter(|kept| kept.version <= to);
+    if models::forget_best(path, &stays.copied().collect::<Vec<_>>())? {
+        disk::remove(&path.join(BEST))?;
+    }
     Ok((*before, *back))
 }
 
@@ -279,12 +278,12 @@ mod tests {
         journal.commit(vec![item(row, Brings::Optimizer(optimizer))], Time(7)).unwrap();
         // A version whose row never became durable counts nowhere.
         store.keep(Version(2), &model(), &[2; 8]).unwrap();
-        store.mark_best().unwrap();
+        store.mark_best(Version(2)).unwrap();
         drop((store, journal));
         let resumed = resume(folder.path(), 1).unwrap();
         assert_eq!((resumed.past.rows.len(), resumed.model, resumed.optimizer), (2, model(), vec![1; 8]));
         assert_eq!(resumed.past.at, Time(7));
-        for name in ["model.safetensors", "best.safetensors"] {
+        for name in [MODEL, BEST] {
             let shown = tributary_common::parameters::safetensors::read(&folder.path().join(name)).unwrap();
             assert_eq!(shown, model(), "{name}");
         }
@@ -329,11 +328,16 @@ mod tests {
         five_versions(folder.path());
         let error = roll_back(folder.path(), Version(0), 0).unwrap_err();
         assert_eq!(error.hint().unwrap(), "these versions are kept: 2, 3, 4, 5");
+        let (store, ..) = Folder::resume(folder.path(), Digest([1; 32]), model().layout(), KEEPING).unwrap();
+        store.mark_best(Version(4)).unwrap();
+        assert!(folder.path().join(BEST).exists());
+        drop(store);
         let (before, back) = roll_back(folder.path(), Version(3), 0).unwrap();
         assert_eq!((before.version, back.version), (Version(5), Version(3)));
         let resumed = resume(folder.path(), 1).unwrap();
         assert_eq!((resumed.model, resumed.optimizer), (values(3.0), vec![3]));
         assert!(models::file(folder.path(), before).is_file());
+        assert!(!folder.path().join(BEST).exists(), "the best one was taken back");
         assert!(matches!(roll_back(folder.path(), Version(4), 0), Err(Error::NotKept { .. })), "it was taken back");
     }
 

@@ -112,11 +112,11 @@ pub trait Store: Send + Sync {
     /// They cannot be kept; the run must stop.
     fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error>;
 
-    /// Marks the kept version as the best so far.
+    /// Marks a version as the best so far, if it is still kept.
     ///
     /// # Errors
     /// As [`Store::keep`].
-    fn mark_best(&self) -> Result<(), Error>;
+    fn mark_best(&self, version: Version) -> Result<(), Error>;
 
     /// Keeps an event.
     ///

@@ -12,7 +12,7 @@ use super::{Durability, Error, disk, io};
 
 const FOLDER: &str = "models";
 
-/// Names the best version, so that another process keeps it too.
+/// Holds the digest of the best version's model, so that another process keeps it too.
 const BEST: &str = "best";
 
 /// One version on disk.
@@ -35,7 +35,8 @@ pub(super) struct Models {
     keep: usize,
     /// Oldest first.
     kept: Vec<Kept>,
-    best: Option<Version>,
+    /// The best version's model.
+    best: Option<Digest>,
 }
 
 impl Models {
@@ -49,7 +50,7 @@ impl Models {
     ) -> Result<Self, Error> {
         let folder = run.join(FOLDER);
         fs::create_dir_all(&folder).map_err(io(&folder))?;
-        let best = fs::read_to_string(folder.join(BEST)).ok().and_then(|text| text.trim().parse().ok()).map(Version);
+        let best = best(&folder);
         for entry in fs::read_dir(&folder).map_err(io(&folder))? {
             let path = entry.map_err(io(&folder))?.path();
             let is_named = |kept: &Kept| {
@@ -90,7 +91,7 @@ impl Models {
     fn let_go(&mut self) -> Result<(), Error> {
         let n_old = self.kept.len().saturating_sub(self.keep + 1);
         let (old, new) = self.kept.split_at(n_old);
-        let (best, gone): (Vec<_>, Vec<_>) = old.iter().partition(|kept| Some(kept.version) == self.best);
+        let (best, gone): (Vec<_>, Vec<_>) = old.iter().partition(|kept| Some(kept.model) == self.best);
         let stay: Vec<Kept> = best.into_iter().chain(new).copied().collect();
         for kept in gone {
             if !stay.iter().any(|other| other.model == kept.model) {
@@ -104,18 +105,31 @@ impl Models {
         Ok(())
     }
 
-    /// The file of the version that was kept last.
-    pub(super) fn last(&self) -> Option<PathBuf> {
-        self.kept.last().map(|kept| model_path(&self.folder, kept.model))
+    /// A version, if it is kept and is not marked as the best already.
+    pub(super) fn better(&self, version: Version) -> Option<Kept> {
+        self.kept.iter().find(|kept| kept.version == version && Some(kept.model) != self.best).copied()
     }
 
-    /// Marks the version that was kept last as the best; the one before it is let go in its turn.
-    pub(super) fn mark_best(&mut self) -> Result<(), Error> {
-        let Some(last) = self.kept.last() else { return Ok(()) };
-        self.best = Some(last.version);
-        let text = format!("{}\n", last.version);
+    /// Marks a version as the best; the one before it is let go in its turn.
+    pub(super) fn mark_best(&mut self, kept: Kept) -> Result<(), Error> {
+        self.best = Some(kept.model);
+        let text = format!("{}\n", kept.model);
         disk::replace(&self.folder.join(BEST), self.durability, |file| file.write_all(text.as_bytes()))
     }
+}
+
+fn best(folder: &Path) -> Option<Digest> {
+    fs::read_to_string(folder.join(BEST)).ok()?.trim().parse().ok()
+}
+
+/// Forgets which version was the best, unless it is one of those that stay; returns whether it did.
+pub(super) fn forget_best(run: &Path, stays: &[Kept]) -> Result<bool, Error> {
+    let folder = run.join(FOLDER);
+    let is_gone = best(&folder).is_some_and(|best| stays.iter().all(|kept| kept.model != best));
+    if is_gone {
+        disk::remove(&folder.join(BEST))?;
+    }
+    Ok(is_gone)
 }
 
 /// The file of a version's model.
@@ -180,16 +194,21 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let mut models = Models::open(run.path(), Durability::Power, 2, &[], &[]).unwrap();
         let first = keep(&mut models, 1, 1.0, &[1]);
-        models.mark_best().unwrap();
+        assert_eq!(models.better(Version(1)), Some(first));
+        models.mark_best(first).unwrap();
+        assert_eq!(models.better(Version(1)), None, "it is the best already");
         let all: Vec<Kept> = (2..8_u8).map(|n| keep(&mut models, n.into(), n.into(), &[n])).collect();
         assert_eq!(models.kept, [&[first], &all[3..]].concat());
         assert_eq!(n_files(run.path()), 2 * 4 + 1, "two committed, the one under way, the best, and its name");
         assert_eq!(read(run.path(), first).unwrap(), (model(1.0), vec![1]));
         // Another process goes on with the same.
         let mut models = Models::open(run.path(), Durability::Power, 2, &models.kept, &models.kept).unwrap();
-        models.mark_best().unwrap();
-        keep(&mut models, 8, 8.0, &[8]);
-        assert!(read(run.path(), first).is_err(), "version 7 is the best now");
+        assert_eq!(models.better(Version(2)), None, "it is not kept");
+        // There is a later one already when the measures of this one come.
+        models.mark_best(models.better(Version(6)).unwrap()).unwrap();
+        (8..12_u8).for_each(|n| _ = keep(&mut models, n.into(), n.into(), &[n]));
+        assert!(read(run.path(), first).is_err(), "version 6 is the best now");
+        assert_eq!(read(run.path(), all[4]).unwrap(), (model(6.0), vec![6]));
     }
 
     #[test]
