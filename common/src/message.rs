@@ -191,7 +191,8 @@ pub enum Request {
         from: u64,
     },
     /// Announces an update. Answered by [`Answer::Permit`]; no byte comes before it. When all bytes are here, the
-    /// coordinator ends the stream, or says [`Answer::Again`] before it does.
+    /// coordinator ends the stream, or says [`Answer::Again`] before it does. At any time it may say [`Answer::Later`]
+    /// instead.
     Put(Box<Put>),
     /// The result of an evaluation; nothing follows. Answered by [`Answer::Permit`].
     Report {
@@ -297,6 +298,14 @@ pub enum Answer {
     /// Follows a permit that was not for the first byte, once all bytes came: together they are not what was announced. The
     /// coordinator has forgotten what it held; the client announces its update again.
     Again,
+    /// Instead of a permit, or in the middle of what it permitted: the coordinator does not take the update now, for a
+    /// reason that is not the update's. It may still count: the client keeps it, and announces it again after a while.
+    Later {
+        /// After how long, in seconds; the client waits longer each time that it hears this.
+        seconds: u32,
+        /// Why, for the client's operator.
+        reason: String,
+    },
 }
 
 /// A message that has a place in the tables of tags below.

@@ -227,7 +227,8 @@ impl Recorder {
             Slot::Declined(reason) => ("declined", Some(reason.clone()), 0),
             Slot::Lost(Loss::Refused(reason)) => ("refused", Some(reason.clone()), 0),
             Slot::Lost(Loss::Late) => ("lost", Some("nothing came before the deadline".to_owned()), 0),
-            Slot::Away | Slot::Offered | Slot::Staged { .. } | Slot::Training => ("lost", None, 0),
+            Slot::Lost(Loss::NotTaken(reason)) => ("lost", Some(format!("it could not be taken: {reason}")), 0),
+            Slot::Away | Slot::Offered | Slot::Postponed(_) | Slot::Staged { .. } | Slot::Training => ("lost", None, 0),
         };
         SlotLine {
             round,

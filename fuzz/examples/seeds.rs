@@ -95,6 +95,7 @@ fn frames_and_messages() {
     keep_message("renew", &Request::Renew { request: "-----BEGIN".to_owned() });
     keep_message("bytes", &Answer::Bytes { len: 1 << 30 });
     keep_message("again", &Answer::Again);
+    keep_message("later", &Answer::Later { seconds: 5, reason: "the disk is full".to_owned() });
     keep_message("permit", &Answer::Permit { from: 17 });
     keep_message("refused", &Answer::Refused { reason: "over".to_owned() });
     let certificate = Certificate { chain: "chain".to_owned(), roots: "roots".to_owned() };

@@ -84,7 +84,8 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
         "stop_at" => tributary_coordinator::round::Reason::Target,
         "suspended" => tributary_coordinator::round::Reason::Suspended,
         other => {
-            tributary_coordinator::round::Reason::QuorumMissed { missing: format!("the coordinator ended: {other}") }
+            let missing = format!("the coordinator ended: {other}");
+            tributary_coordinator::round::Reason::QuorumMissed { missing, not_taken: 0 }
         }
     };
     super::sim::end(&reason, accuracy, file.strategy.gate)

@@ -92,9 +92,13 @@ pub(super) fn end(reason: &Reason, accuracy: Option<f64>, gate: Option<f64>) -> 
             _ => Ok(exit::OK),
         },
         Reason::Suspended => Ok(exit::INTERRUPTED),
-        Reason::QuorumMissed { missing } => {
+        Reason::QuorumMissed { missing, not_taken } => {
+            let hint = match not_taken {
+                0 => "lower cohort.quorum, raise cohort.deadline, or see why clients decline",
+                _ => "make space on the disk of the run's folder, then go on with --resume --out and that folder",
+            };
             Err(Failure::new(exit::RUN_FAILED, format!("the run ended without a quorum: {missing}"))
-                .with_hint(Some("lower cohort.quorum, raise cohort.deadline, or see why clients decline")))
+                .with_hint(Some(hint)))
         }
         Reason::StoreFailed { .. } => Err(Failure::new(exit::RUN_FAILED, reason).with_hint(Some(
             "see that the disk has space and the run's folder is whole and may be written, then start the same again, with \

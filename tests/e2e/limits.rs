@@ -147,7 +147,7 @@ fn connections_and_handshakes_beyond_their_limits_are_refused_and_the_others_sta
 /// What goes wrong without it: a byte now and then holds a permit, and with it the budget of all, as long as the peer likes.
 #[test]
 fn an_upload_that_drips_is_stopped_and_a_whole_one_still_counts() {
-    let (second, all) = (Duration::from_secs(1), Limits::default());
+    let (second, all) = (Duration::from_secs(1), Limits { later: Duration::from_secs(7), ..Limits::default() });
     for limits in [
         Limits { upload_pace: Pace { bytes: 1024, period: second }, ..all },
         Limits { upload_pace: Pace { bytes: 1, period: second }, upload_longest: second, ..all },
@@ -173,6 +173,8 @@ fn an_upload_that_drips_is_stopped_and_a_whole_one_still_counts() {
             }
             assert!(began.elapsed() >= second / 2, "it was stopped before it was slow");
             // The transfer was at fault, not the update: it may come again.
+            let answer: Answer = net::read_message(&mut recv).await.unwrap();
+            assert!(matches!(answer, Answer::Later { seconds: 7, .. }), "{answer:?}");
             assert!(matches!(liar.put(header, &bytes).await, Answer::Permit { .. }));
             assert_ne!(liar.offer().await.ticket, offer.ticket, "the round was committed");
         });

@@ -18,6 +18,7 @@ mod golden;
 mod hostile;
 mod journal;
 mod kill;
+mod later;
 mod layers;
 mod limits;
 mod load;

@@ -10,6 +10,7 @@ use tributary_certs::{Credentials, RevocationFile, revocation};
 use tributary_client::agent::{self, Membership, Prepared, Settings, Status, Update, Watch, Worker};
 use tributary_client::plan::Plan;
 use tributary_common::config::Document;
+use tributary_common::event::Event;
 use tributary_common::id::{Round, RunId, Seed, Version};
 use tributary_common::message::{Ready, Results};
 use tributary_common::net::{BLOCK_BYTES, Windows};
@@ -89,10 +90,14 @@ impl Setting {
     }
 
     fn server(&self, address: SocketAddr) -> Server {
+        self.server_with(address, Limits::default())
+    }
+
+    fn server_with(&self, address: SocketAddr, limits: Limits) -> Server {
         let credentials = self.credentials("hub");
         let file = self.federation.path().join("hub").join(revocation::FILE);
         let revoked = RevocationFile::open(&file, credentials.roots()).unwrap();
-        Server::bind(address, &credentials, revoked, Limits::default()).unwrap()
+        Server::bind(address, &credentials, revoked, limits).unwrap()
     }
 
     fn run(&self, store: Arc<dyn Store>, journal: Option<Journal>) -> Run {
@@ -103,6 +108,13 @@ impl Setting {
 
     /// A client that ends with the run; returns how often it joined.
     async fn client(&self, proxy: SocketAddr, models: Option<PathBuf>) -> u64 {
+        let mut n_joined = 0;
+        let tell = |status| n_joined += u64::from(matches!(status, Status::Joined { .. }));
+        self.client_that_tells(proxy, models, tell).await;
+        n_joined
+    }
+
+    async fn client_that_tells(&self, proxy: SocketAddr, models: Option<PathBuf>, tell: impl FnMut(Status) + Send) {
         let settings = Settings {
             name: "a".parse().unwrap(),
             coordinator: proxy.to_string(),
@@ -115,11 +127,8 @@ impl Setting {
             keep_alive: IDLE / 3,
             idle: IDLE,
         };
-        let mut n_joined = 0;
-        let tell = |status| n_joined += u64::from(matches!(status, Status::Joined { .. }));
         let stop = CancellationToken::new();
         agent::run(settings, Membership::fixed(self.credentials("a")), Still::new(), stop, tell).await.unwrap();
-        n_joined
     }
 }
 
@@ -262,4 +271,52 @@ fn an_upload_goes_on_where_a_restarted_coordinator_has_it() {
     assert!(sent <= bound(setting.bytes, 2) + connections as u64 * CONNECTION_BYTES, "{sent} bytes were sent");
     let left = std::fs::read_dir(folder.path().join("partial")).unwrap().count();
     assert_eq!(left, 0, "what is whole is partial no more");
+}
+
+/// What goes wrong without it: a disk that is full for a while costs every client its training, and the run its attempts.
+#[test]
+fn an_update_that_a_full_disk_does_not_take_waits_for_a_process_that_takes_it() {
+    let setting = Setting::new(256);
+    let folder = tempfile::tempdir().unwrap();
+    let keeping = Keeping { durability: Durability::Power, models: 3 };
+    let (notices, told) = std::sync::mpsc::channel();
+    let (mut n_trained, mut n_postponed) = (0, 0);
+    runtime().block_on(async {
+        let full = Limits { disk_floor_bytes: u64::MAX, later: Duration::from_secs(1), ..Limits::default() };
+        let server = setting.server_with(loopback(), full);
+        let address = server.address().unwrap();
+        let stop = CancellationToken::new();
+        let coordinator = async {
+            let (store, journal) = Folder::create(folder.path(), &setting.text, keeping).unwrap();
+            let run = setting.run(Arc::new(store), Some(journal));
+            let first = server.serve(run, stop.clone(), move |event| {
+                if let Event::Notice(notice) = event {
+                    notices.send(notice.text.clone()).unwrap();
+                }
+            });
+            assert_eq!(first.await.unwrap().reason, Reason::Suspended);
+            let (config, layout) = (setting.document.digest(), setting.run(Arc::new(Memory), None).model);
+            let (store, journal, left) = Folder::resume(folder.path(), config, layout.layout(), keeping).unwrap();
+            let mut run = setting.run(Arc::new(store), Some(journal));
+            (run.past, run.model) = (left.past, left.model);
+            setting.server(address).serve(run, CancellationToken::new(), |_| {}).await.unwrap()
+        };
+        let client = setting.client_that_tells(address, None, |status| match status {
+            Status::Working { .. } => n_trained += 1,
+            Status::Dropped { reason, .. } => panic!("it is dropped: {reason}"),
+            Status::Postponed { .. } => {
+                n_postponed += 1;
+                // It has come again, and was not taken again.
+                if n_postponed == 2 {
+                    stop.cancel();
+                }
+            }
+            _ => {}
+        });
+        let (ended, ()) = tokio::join!(coordinator, client);
+        assert_eq!((ended.reason, ended.version), (Reason::Rounds, Version(1)));
+    });
+    assert_eq!(n_trained, 1, "the work was done once");
+    let told: Vec<_> = told.iter().filter(|text| text.contains("not taken")).collect();
+    assert!(told.len() == 1 && told[0].contains("stay free"), "the operator hears of it, once: {told:?}");
 }

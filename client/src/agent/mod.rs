@@ -4,6 +4,7 @@ mod backoff;
 mod membership;
 mod models;
 mod outbox;
+mod patience;
 mod probe;
 mod session;
 mod silence;
@@ -28,7 +29,6 @@ pub use status::Status;
 pub use worker::{Prepared, Update, Watch, Worker};
 
 use backoff::Backoff;
-use models::Models;
 use session::Session;
 
 /// One try to connect may take this long; a coordinator that restarts meanwhile answers a repeated packet.
@@ -130,7 +130,7 @@ pub async fn run_on(
 ) -> Result<Option<Done>, Error> {
     let thread = worker::start(worker, settings.name.as_str(), settings.outbox.clone(), &system);
     let thread = thread.map_err(|error| Error::Local(error.to_string()))?;
-    let mut session = Session::new(thread, settings.outbox.clone(), Models::new(settings.models.clone()));
+    let mut session = Session::new(&settings, thread);
     let mut backoff = Backoff::new(settings.name.clone());
     let mut without_connection = Duration::ZERO;
     loop {

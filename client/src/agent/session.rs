@@ -3,7 +3,7 @@
 //! What outlives a connection stays in [`Session`]: the machine, the training thread and an update that was not
 //! acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +21,8 @@ use tributary_common::parameters::{Layout, Parameters};
 
 use super::models::Models;
 use super::outbox::{Outbox, Restored};
-use super::transfer::Fetched;
+use super::patience::Patience;
+use super::transfer::{Fetched, Handed};
 use super::worker::{Finished, Order, Outcome, Prepared, Thread};
 use super::{Ended, Failure, Membership, Settings, Status, silence, transfer};
 use crate::machine::{Effect, Event, Machine};
@@ -68,9 +69,22 @@ enum Holding {
 
 /// A transfer that ended.
 enum Transferred {
-    Fetched { offer: Offer, fetched: Fetched },
-    Put { ticket: Ticket, result: Result<(), net::Error> },
-    Reported { ticket: Ticket, result: Result<(), net::Error> },
+    Fetched {
+        offer: Offer,
+        fetched: Fetched,
+    },
+    Put {
+        ticket: Ticket,
+        result: Result<Handed, net::Error>,
+    },
+    Reported {
+        ticket: Ticket,
+        result: Result<(), net::Error>,
+    },
+    /// No transfer, but the time before one: an update that was not taken may be given again.
+    Waited {
+        ticket: Ticket,
+    },
 }
 
 pub(super) struct Session {
@@ -91,12 +105,15 @@ pub(super) struct Session {
     outbox: Option<Outbox>,
     models: Models,
     transfers: JoinSet<Transferred>,
+    /// Updates that are on their way or wait to be given again: each only once on a connection.
+    giving: BTreeSet<Ticket>,
+    patience: Patience,
     /// What `Hello` said that this client holds, until the machine has it.
     claimed: Option<Ticket>,
 }
 
 impl Session {
-    pub(super) fn new(thread: Thread, outbox: Option<Outbox>, models: Models) -> Self {
+    pub(super) fn new(settings: &Settings, thread: Thread) -> Self {
         Self {
             machine: Machine::new(),
             thread,
@@ -109,9 +126,11 @@ impl Session {
             named: Duration::ZERO,
             window: Duration::ZERO,
             run: None,
-            outbox,
-            models,
+            outbox: settings.outbox.clone(),
+            models: Models::new(settings.models.clone()),
             transfers: JoinSet::new(),
+            giving: BTreeSet::new(),
+            patience: Patience::new(settings.name.clone()),
             claimed: None,
         }
     }
@@ -201,7 +220,7 @@ impl Session {
             while let Some(ended) = self.transfers.join_next().await {
                 match ended {
                     Ok(Transferred::Fetched { offer, fetched }) => drop(self.fetched(&offer, fetched)),
-                    Ok(Transferred::Put { .. } | Transferred::Reported { .. }) => {}
+                    Ok(Transferred::Put { .. } | Transferred::Reported { .. } | Transferred::Waited { .. }) => {}
                     Err(error) => tracing::error!(%error, "a transfer ended badly"),
                 }
             }
@@ -209,6 +228,7 @@ impl Session {
         if tokio::time::timeout(BREAK_OFF, gather).await.is_err() {
             self.transfers.abort_all();
         }
+        self.giving.clear();
     }
 
     /// Keeps a model, or what came of it.
@@ -469,8 +489,22 @@ impl Session {
             }
             Transferred::Reported { ticket, result: Ok(()) } => Event::Reported { ticket },
             // The acknowledgement of an update comes on the control stream.
-            Transferred::Put { result: Ok(()), .. } => return Ok(()),
+            Transferred::Put { ticket, result: Ok(Handed::Over) } => {
+                self.giving.remove(&ticket);
+                return Ok(());
+            }
+            Transferred::Put { ticket, result: Ok(Handed::Later { after, reason }) } => {
+                let wait = self.patience.next(ticket, after);
+                tell(Status::Postponed { ticket, reason, wait });
+                self.give_later(ticket, wait, live);
+                return Ok(());
+            }
+            Transferred::Waited { ticket } => {
+                self.giving.remove(&ticket);
+                Event::Due { ticket }
+            }
             Transferred::Put { ticket, result: Err(error) } | Transferred::Reported { ticket, result: Err(error) } => {
+                self.giving.remove(&ticket);
                 return self.broken(ticket, error, live, tell).await;
             }
         };
@@ -490,7 +524,7 @@ impl Session {
             return Err(error);
         }
         if matches!(error, net::Error::Write(_)) {
-            // The coordinator stopped the upload: its verdict says why.
+            // The coordinator wants no more of it: what it says says why.
             return Ok(());
         }
         self.step(Event::Failed { ticket, reason: error.to_string() }, live, tell).await
@@ -564,11 +598,27 @@ impl Session {
 
     fn put(&mut self, ticket: Ticket, live: &Live) {
         let Some(Holding::Update { header, update }) = self.holding.get(&ticket) else { return };
+        if !self.giving.insert(ticket) {
+            return;
+        }
         let header = header.as_ref().clone();
         let (connection, update) = (live.connection.clone(), update.clone());
         self.transfers.spawn(async move {
             let result = transfer::put(connection, header, update).await;
             Transferred::Put { ticket, result }
+        });
+    }
+
+    /// Waits before an update is given again, no longer than the connection stands.
+    fn give_later(&mut self, ticket: Ticket, wait: Duration, live: &Live) {
+        let connection = live.connection.clone();
+        self.transfers.spawn(async move {
+            tokio::select! {
+                biased;
+                _ = connection.closed() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+            Transferred::Waited { ticket }
         });
     }
 

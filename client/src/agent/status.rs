@@ -37,6 +37,15 @@ pub enum Status {
         /// Why.
         reason: String,
     },
+    /// The coordinator does not take a finished update yet; it is kept and offered again.
+    Postponed {
+        /// Which.
+        ticket: Ticket,
+        /// Why.
+        reason: String,
+        /// After so long.
+        wait: Duration,
+    },
     /// Steps done.
     Progress {
         /// Of which work.

@@ -12,9 +12,22 @@ use super::models::{Kept, Partial};
 /// Asks for a permit as long as the coordinator's byte budget may be spent on others.
 const PERMIT_SECONDS: u64 = 600;
 
-/// How often an update is announced on one connection: the second time where the coordinator stopped the first without a
-/// verdict, or what it held of the update was wrong.
+/// How often an update is announced in a row: the second time where what the coordinator held of it was wrong.
 const PUTS_MAX: usize = 2;
+
+/// How an update fared that was not refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Handed {
+    /// All of it is there, or a verdict says why not.
+    Over,
+    /// The coordinator does not take it now: it is to be announced again.
+    Later {
+        /// After how long, as the coordinator says.
+        after: Duration,
+        /// Why.
+        reason: String,
+    },
+}
 
 /// How a download ended.
 pub(super) enum Fetched {
@@ -68,32 +81,56 @@ async fn get(connection: &Connection, partial: &mut Partial, offer: &Offer) -> R
 
 /// Announces an update and, once permitted, sends what the coordinator lacks of it. The acknowledgement comes on the
 /// control stream.
-pub(super) async fn put(connection: Connection, header: Put, update: Parameters) -> Result<(), Error> {
+///
+/// # Errors
+/// The update is refused, the coordinator breaks the protocol, or the connection is gone.
+pub(super) async fn put(connection: Connection, header: Put, update: Parameters) -> Result<Handed, Error> {
     for _ in 0..PUTS_MAX {
-        let (mut send, mut recv) = connection.open_bi().await?;
-        net::write_message(&mut send, &Request::Put(Box::new(header.clone()))).await?;
-        match answer(&mut recv, PERMIT_SECONDS).await? {
-            Answer::Permit { from } => {
-                let from = usize::try_from(from).map_err(|_| Error::StreamEnded)?;
-                match net::send(&mut send, update.bytes(), from).await {
-                    Ok(()) => {}
-                    // No verdict will come: it was too slow, or could not be written.
-                    Err(Error::Write(WriteError::Stopped(code))) if code != close_code::PROTOCOL => continue,
-                    Err(error) => return Err(error),
-                }
+        match put_once(&connection, &header, &update).await {
+            Ok(Some(handed)) => return Ok(handed),
+            Ok(None) => {}
+            // The connection stands, and nobody said anything against the update.
+            Err(error @ (Error::Read(_) | Error::StreamEnded | Error::TimedOut(_) | Error::Write(_)))
+                if connection.close_reason().is_none() =>
+            {
+                return Ok(Handed::Later { after: Duration::ZERO, reason: error.to_string() });
             }
-            Answer::Refused { reason } => return Err(Error::Refused(reason)),
-            Answer::Again | Answer::Bytes { .. } | Answer::Certificate(_) => {
-                return Err(Error::Refused("an unexpected answer to an update".to_owned()));
-            }
-        }
-        match answer(&mut recv, PERMIT_SECONDS).await {
-            Ok(Answer::Again) => {}
-            // All is here, or a verdict says why not.
-            _ => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
-    Err(Error::Refused("the coordinator did not take the update, and gave no reason".to_owned()))
+    let reason = "what the coordinator held of it was wrong, twice".to_owned();
+    Ok(Handed::Later { after: Duration::ZERO, reason })
+}
+
+/// Announces it once; `None`: again.
+async fn put_once(connection: &Connection, header: &Put, update: &Parameters) -> Result<Option<Handed>, Error> {
+    let (mut send, mut recv) = connection.open_bi().await?;
+    net::write_message(&mut send, &Request::Put(Box::new(header.clone()))).await?;
+    let later = |seconds: u32, reason| Handed::Later { after: Duration::from_secs(seconds.into()), reason };
+    let from = match answer(&mut recv, PERMIT_SECONDS).await? {
+        Answer::Permit { from } => usize::try_from(from).map_err(|_| Error::StreamEnded)?,
+        Answer::Later { seconds, reason } => return Ok(Some(later(seconds, reason))),
+        Answer::Refused { reason } => return Err(Error::Refused(reason)),
+        Answer::Again | Answer::Bytes { .. } | Answer::Certificate(_) => {
+            return Err(Error::Refused("an unexpected answer to an update".to_owned()));
+        }
+    };
+    let is_sent = match net::send(&mut send, update.bytes(), from).await {
+        Ok(()) => true,
+        // The verdict is on its way.
+        Err(Error::Write(WriteError::Stopped(code))) if code == close_code::PROTOCOL => return Ok(Some(Handed::Over)),
+        // It was too slow, or could not be written: the answer says so.
+        Err(Error::Write(WriteError::Stopped(_))) => false,
+        Err(error) => return Err(error),
+    };
+    match answer(&mut recv, PERMIT_SECONDS).await {
+        Ok(Answer::Again) => Ok(None),
+        Ok(Answer::Later { seconds, reason }) => Ok(Some(later(seconds, reason))),
+        // All is here, or a verdict says why not.
+        Ok(_) | Err(Error::Read(_) | Error::StreamEnded) if is_sent => Ok(Some(Handed::Over)),
+        Ok(_) => Err(Error::StreamEnded),
+        Err(error) => Err(error),
+    }
 }
 
 /// Hands over the results of an evaluation.
@@ -104,7 +141,7 @@ pub(super) async fn report(connection: Connection, request: Request) -> Result<(
     match answer(&mut recv, ANSWER_SECONDS).await? {
         Answer::Permit { .. } => Ok(()),
         Answer::Refused { reason } => Err(Error::Refused(reason)),
-        Answer::Again | Answer::Bytes { .. } | Answer::Certificate(_) => {
+        Answer::Again | Answer::Bytes { .. } | Answer::Certificate(_) | Answer::Later { .. } => {
             Err(Error::Refused("an unexpected answer to a result".to_owned()))
         }
     }

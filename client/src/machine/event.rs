@@ -16,7 +16,12 @@ pub enum Event {
     Connected,
     /// The connection is gone.
     Disconnected,
-    /// The transfer of a model, an update or a result failed while the connection stands.
+    /// A finished update may be given again that the coordinator has not taken before.
+    Due {
+        /// The offer's.
+        ticket: Ticket,
+    },
+    /// The work failed, or the transfer of a model or a result while the connection stands, or an update was refused.
     Failed {
         /// For which work.
         ticket: Ticket,

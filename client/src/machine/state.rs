@@ -70,6 +70,7 @@ impl Machine {
             Event::Received { ticket, digest } => self.received(ticket, digest, effects),
             Event::Connected => self.connected(effects),
             Event::Disconnected => self.disconnected(),
+            Event::Due { ticket } => self.due(ticket, effects),
             Event::Failed { ticket, reason } => self.failed(ticket, reason, effects),
             Event::Fetched { ticket } => self.fetched(ticket, effects),
             Event::Finished { ticket, digest } => self.finished(ticket, digest, effects),
@@ -134,6 +135,13 @@ impl Machine {
             if connected {
                 effects.push(self.give_back(ticket));
             }
+        }
+    }
+
+    /// The wait may have outlived the work, or the connection: then a reconnect gives the update.
+    fn due(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) {
+        if self.connected && self.job_in(ticket, Phase::Returning).is_some() {
+            effects.push(self.give_back(ticket));
         }
     }
 

@@ -158,6 +158,22 @@ fn a_restored_update_is_given_at_once_and_never_trained_again() {
     check(&mut machine, Event::Received { ticket, digest: Digest([1; 32]) }, &[Effect::Forget { ticket }]);
 }
 
+/// What goes wrong without it: a coordinator whose disk is full for a moment costs every client its training.
+#[test]
+fn what_was_not_taken_is_given_again_while_it_is_wanted() {
+    let mut machine = connected();
+    let ticket = train(1);
+    check(&mut machine, Event::Due { ticket }, &[]);
+    to_returning(&mut machine, ticket, Effect::Put { ticket });
+    check(&mut machine, Event::Due { ticket }, &[Effect::Put { ticket }]);
+    check(&mut machine, Event::Disconnected, &[]);
+    check(&mut machine, Event::Due { ticket }, &[]);
+    assert_eq!(machine.holding(), Some(ticket));
+    check(&mut machine, Event::Connected, &[Effect::Put { ticket }]);
+    check(&mut machine, Event::Cancelled { ticket }, &[Effect::Forget { ticket }]);
+    check(&mut machine, Event::Due { ticket }, &[]);
+}
+
 /// What goes wrong without it: an update that counts nowhere is forgotten, because another one was acknowledged.
 #[test]
 fn a_receipt_of_another_update_ends_nothing() {

@@ -148,6 +148,10 @@ impl World {
         let event = match message {
             ToClient::Cancel { ticket } => Event::Cancelled { ticket },
             ToClient::Done => return self.over(index),
+            ToClient::Later { ticket } => {
+                let wait = self.between(1_000, 10_000);
+                return self.schedule(wait, Happening::Due { index, connection, ticket });
+            }
             ToClient::Model { ticket, is_there: true } => Event::Fetched { ticket },
             ToClient::Model { ticket, is_there: false } => {
                 self.effort.ends(index, ticket);
@@ -170,6 +174,13 @@ impl World {
             ToClient::Welcome { is_done: false } => return self.welcomed(index, connection),
         };
         self.step_device(index, event);
+    }
+
+    /// An update that was not taken may be given again.
+    pub(super) fn due(&mut self, index: usize, connection: u64, ticket: Ticket) {
+        if self.devices[index].connection == Some(connection) {
+            self.step_device(index, Event::Due { ticket });
+        }
     }
 
     /// The run is over, the coordinator says: nothing is kept for it.

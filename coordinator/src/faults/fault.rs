@@ -39,6 +39,8 @@ pub(super) enum Fault {
     Lied,
     /// A message does not come.
     Lost,
+    /// The coordinator does not take an update, for a reason of its own.
+    NotTaken,
     /// Nothing passes between a client and the coordinator.
     Partitioned,
     /// Nothing passes in one direction.
@@ -59,7 +61,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All kinds, in the order of their names.
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::BitFlip,
         Self::BitFlipInPayload,
         Self::ClientKilled,
@@ -78,6 +80,7 @@ impl Fault {
         Self::Landed,
         Self::Lied,
         Self::Lost,
+        Self::NotTaken,
         Self::Partitioned,
         Self::PartitionedOneWay,
         Self::Reordered,
@@ -114,6 +117,7 @@ impl Fault {
             Self::Duplicated | Self::Reordered => 500,
             Self::FsyncSlow => 400,
             Self::Lost => 150,
+            Self::NotTaken => 800,
             Self::Slow => 700,
             // Of those that strike by themselves, one is drawn; and what becomes of rows on their way is a matter of luck.
             Self::ClientKilled

@@ -5,6 +5,7 @@ use tributary_common::identity::Role;
 use tributary_common::parameters::Dtype;
 use tributary_common::sum;
 
+use super::fault::Fault;
 use super::message::{Announced, ToClient, ToCoordinator};
 use super::network::{Direction, IDLE};
 use super::process::Member;
@@ -15,6 +16,7 @@ use crate::round::{Event, Standing};
 /// What becomes of an announced update.
 enum Admission {
     Known,
+    Later,
     No,
     Yes,
 }
@@ -85,6 +87,7 @@ impl World {
     fn announced(&mut self, index: usize, connection: u64, client: &ClientId, announced: Announced) {
         let Announced { ticket, weight, digest } = announced;
         let flaw = self.aggregator.weight(weight).err();
+        let is_taken = !self.strikes(Fault::NotTaken);
         let Some(process) = &mut self.process else { return };
         let (admission, event) = match process.machine.standing(client, ticket) {
             Standing::Counted(held) | Standing::Staged(held) if held == digest => {
@@ -93,13 +96,18 @@ impl World {
             }
             Standing::Counted(_) | Standing::Staged(_) | Standing::Closed(_) => (Admission::No, None),
             Standing::Open => match flaw {
-                None => (Admission::Yes, None),
+                None if is_taken => (Admission::Yes, None),
+                None => {
+                    let reason = "the disk is at its floor".to_owned();
+                    (Admission::Later, Some(Event::Postponed { client: client.clone(), ticket, reason }))
+                }
                 Some(flaw) => (Admission::No, Some(refused(client.clone(), ticket, &flaw))),
             },
         };
         process.events.extend(event);
         let message = match admission {
             Admission::Known => ToClient::PutOver { ticket, is_known: true },
+            Admission::Later => ToClient::Later { ticket },
             Admission::No => {
                 self.effort.dismisses(self.now, index, ticket);
                 ToClient::PutOver { ticket, is_known: false }

@@ -14,6 +14,10 @@ pub(super) enum ToClient {
         ticket: Ticket,
     },
     Done,
+    /// The announced update is not taken now.
+    Later {
+        ticket: Ticket,
+    },
     /// The model of an offer is here, or is not kept any more.
     Model {
         ticket: Ticket,

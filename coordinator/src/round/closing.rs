@@ -25,8 +25,13 @@ impl Machine {
             return;
         }
         for index in 0..round.places.len() {
-            if round.places[index].slot.is_open() {
-                round.set(index, Slot::Lost(Loss::Late), now);
+            let slot = &round.places[index].slot;
+            if slot.is_open() {
+                let loss = match slot {
+                    Slot::Postponed(reason) => Loss::NotTaken(reason.clone()),
+                    _ => Loss::Late,
+                };
+                round.set(index, Slot::Lost(loss), now);
                 let (client, ticket) = (round.places[index].client.clone(), round.ticket);
                 effects.push(Effect::Cancel { client, ticket, reason: "the deadline is over".to_owned() });
             }
@@ -67,7 +72,7 @@ impl Machine {
         let Phase::Closing(round) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             unreachable!("only a closing round aborts")
         };
-        let missing = round.missing();
+        let (missing, not_taken) = (round.missing(), round.n_not_taken());
         effects.push(Effect::Drop { ticket: round.ticket });
         #[cfg(test)]
         effects.pop_if(|_| Bug::AbortedSumKept.is_planted());
@@ -75,7 +80,7 @@ impl Machine {
         self.attempt = self.attempt.next();
         self.n_failed += 1;
         if self.n_failed >= ATTEMPTS_MAX {
-            return self.stop(Reason::QuorumMissed { missing }, effects);
+            return self.stop(Reason::QuorumMissed { missing, not_taken }, effects);
         }
         self.retry_at = Some(now + RETRY_AFTER * (1 << (self.n_failed - 1)));
     }

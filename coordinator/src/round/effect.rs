@@ -110,6 +110,8 @@ pub enum Reason {
     QuorumMissed {
         /// What was missing, for people.
         missing: String,
+        /// Updates of the last attempt that were there and that the coordinator could not take.
+        not_taken: usize,
     },
     /// All rounds are done.
     Rounds,
@@ -138,7 +140,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::QuorumMissed { missing } => write!(f, "the run ended below its quorum: {missing}"),
+            Self::QuorumMissed { missing, .. } => write!(f, "the run ended below its quorum: {missing}"),
             Self::Rounds => f.write_str("all rounds are done"),
             Self::StoreFailed { reason } => write!(f, "the store failed: {reason}"),
             Self::Suspended => f.write_str("the coordinator stops for now"),

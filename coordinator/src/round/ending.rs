@@ -59,6 +59,7 @@ impl Machine {
             | Event::Committed { .. }
             | Event::Evaluated { .. }
             | Event::Left { .. }
+            | Event::Postponed { .. }
             | Event::Progress { .. }
             | Event::Revoked { .. }
             | Event::StopAsked

@@ -48,6 +48,15 @@ pub enum Event {
         /// Whose.
         client: ClientId,
     },
+    /// The shell does not take an update now, for a reason that is not the update's: its client comes again with it.
+    Postponed {
+        /// Whose.
+        client: ClientId,
+        /// The offer's.
+        ticket: Ticket,
+        /// Why.
+        reason: String,
+    },
     /// A client says how far it is; any sign of work will do.
     Progress {
         /// Who.

@@ -46,7 +46,12 @@ impl Machine {
                     weight_accepted += one;
                 }
                 Slot::Staged { weight: one, .. } => weight_accepted += one,
-                Slot::Away | Slot::Declined(_) | Slot::Lost(_) | Slot::Offered | Slot::Training => {}
+                Slot::Away
+                | Slot::Declined(_)
+                | Slot::Lost(_)
+                | Slot::Offered
+                | Slot::Postponed(_)
+                | Slot::Training => {}
             }
             n_open += usize::from(place.slot.is_open());
             n_terminal += usize::from(place.slot.is_terminal());

@@ -166,6 +166,7 @@ impl Machine {
                 self.joined(now, client, role, holding, effects);
             }
             Event::Left { client } => self.left(now, &client),
+            Event::Postponed { client, ticket, reason } => self.postponed(now, &client, ticket, reason),
             Event::Refused { client, ticket, reason } => self.refused(now, client, ticket, reason, effects),
             Event::Revoked { client } => self.revoked(now, &client, effects),
             Event::Staged { client, ticket, weight, digest } => {

@@ -97,6 +97,11 @@ impl Machine {
         self.set_open_slot(now, client, ticket, Slot::Training);
     }
 
+    /// The client has finished, and it is not its fault that nothing comes.
+    pub(super) fn postponed(&mut self, now: Time, client: &ClientId, ticket: Ticket, reason: String) {
+        self.set_open_slot(now, client, ticket, Slot::Postponed(reason));
+    }
+
     pub(super) fn declined(&mut self, now: Time, client: &ClientId, ticket: Ticket, reason: String) {
         self.evaluated(client, ticket);
         self.set_open_slot(now, client, ticket, Slot::Declined(reason));

@@ -136,7 +136,7 @@ impl Collecting {
                 self.weight += weight;
                 self.n_folded += 1;
             }
-            Slot::Away | Slot::Declined(_) | Slot::Lost(_) | Slot::Offered | Slot::Training => {}
+            Slot::Away | Slot::Declined(_) | Slot::Lost(_) | Slot::Offered | Slot::Postponed(_) | Slot::Training => {}
         }
         if slot.is_terminal() {
             self.n_terminal += 1;
@@ -145,18 +145,27 @@ impl Collecting {
         place.slot = slot;
     }
 
+    /// Updates that were there and that the coordinator could not take.
+    pub(super) fn n_not_taken(&self) -> usize {
+        self.places.iter().filter(|place| matches!(place.slot, Slot::Lost(Loss::NotTaken(_)))).count()
+    }
+
     /// What keeps the round from its quorum, for people: who declined why, who was late.
     pub(super) fn missing(&self) -> String {
         let mut text = format!("{} of {} updates came, {} are needed", self.n_folded, self.places.len(), self.quorum);
         let because = |client: &ClientId, reason: &str| format!("{client} ({reason})");
         type Told<'a> = &'a dyn Fn(&Place) -> Option<String>;
-        let kinds: [(&str, Told<'_>); 3] = [
+        let kinds: [(&str, Told<'_>); 4] = [
             ("declined", &|place| match &place.slot {
                 Slot::Declined(reason) => Some(because(&place.client, reason)),
                 _ => None,
             }),
             ("refused", &|place| match &place.slot {
                 Slot::Lost(Loss::Refused(reason)) => Some(because(&place.client, reason)),
+                _ => None,
+            }),
+            ("not taken", &|place| match &place.slot {
+                Slot::Lost(Loss::NotTaken(reason)) => Some(because(&place.client, reason)),
                 _ => None,
             }),
             ("late", &|place| (place.slot == Slot::Lost(Loss::Late)).then(|| place.client.to_string())),

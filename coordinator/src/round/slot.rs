@@ -9,6 +9,8 @@ use tributary_common::time::Time;
 pub enum Loss {
     /// Nothing came before the deadline.
     Late,
+    /// It was there before the deadline, and the coordinator could not take it; why.
+    NotTaken(String),
     /// What came was refused.
     Refused(String),
 }
@@ -31,6 +33,8 @@ pub enum Slot {
     Lost(Loss),
     /// The offer is out.
     Offered,
+    /// The update is finished, and the coordinator could not take it yet; why.
+    Postponed(String),
     /// The update is here, its row not yet durable.
     Staged {
         /// Its weight.
@@ -48,14 +52,14 @@ impl Slot {
     pub const fn is_terminal(&self) -> bool {
         match self {
             Self::Declined(_) | Self::Folded { .. } | Self::Lost(_) => true,
-            Self::Away | Self::Offered | Self::Staged { .. } | Self::Training => false,
+            Self::Away | Self::Offered | Self::Postponed(_) | Self::Staged { .. } | Self::Training => false,
         }
     }
 
     /// Whether an update may still come.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        matches!(self, Self::Away | Self::Offered | Self::Training)
+        matches!(self, Self::Away | Self::Offered | Self::Postponed(_) | Self::Training)
     }
 
     /// The state's name.
@@ -67,6 +71,7 @@ impl Slot {
             Self::Folded { .. } => "folded",
             Self::Lost(_) => "lost",
             Self::Offered => "offered",
+            Self::Postponed(_) => "postponed",
             Self::Staged { .. } => "staged",
             Self::Training => "training",
         }

@@ -73,8 +73,10 @@ impl Machine {
         match &round.places[index].slot {
             Slot::Folded { digest, .. } => Standing::Counted(*digest),
             Slot::Staged { digest, .. } => Standing::Staged(*digest),
-            Slot::Away | Slot::Offered | Slot::Training if round.is_open => Standing::Open,
-            Slot::Away | Slot::Offered | Slot::Training => Standing::Closed("its round is not open yet".to_owned()),
+            slot if slot.is_open() && round.is_open => Standing::Open,
+            Slot::Away | Slot::Offered | Slot::Postponed(_) | Slot::Training => {
+                Standing::Closed("its round is not open yet".to_owned())
+            }
             slot @ (Slot::Declined(_) | Slot::Lost(_)) => Standing::Closed(format!("the slot is {}", slot.name())),
         }
     }

@@ -76,6 +76,8 @@ pub(super) struct Driver {
     partials: Arc<Partials>,
     /// The ticket whose updates come in, as the partials know it.
     open: Option<Ticket>,
+    /// The last ticket of which an update was not taken: the operator hears of it once.
+    postponed: Option<Ticket>,
     model: Parameters,
     receipts: Receipts,
     welcome: Welcome,
@@ -179,6 +181,7 @@ impl Driver {
             models,
             partials,
             open,
+            postponed: None,
             model: run.model,
             receipts,
             welcome,
@@ -336,6 +339,7 @@ impl Driver {
                 }
             }
             Input::Notice { client, text } => drop(self.publish(&Recorder::notice(client, text))),
+            Input::Postponed { client, ticket, reason } => self.postponed(client, ticket, reason),
             Input::Refused { client, ticket, reason } => {
                 self.events.push_back(Event::Refused { client, ticket, reason });
             }
@@ -468,6 +472,14 @@ impl Driver {
                 self.events.push_back(Event::Refused { client, ticket, reason: error.to_string() });
             }
         }
+    }
+
+    fn postponed(&mut self, client: ClientId, ticket: Ticket, reason: String) {
+        // A client that knocks again and again adds no second line.
+        if self.machine.open_ticket() == Some(ticket) && self.postponed.replace(ticket) != Some(ticket) {
+            drop(self.publish(&Recorder::notice(None, format!("updates of {ticket} are not taken: {reason}"))));
+        }
+        self.events.push_back(Event::Postponed { client, ticket, reason });
     }
 
     fn measured(&mut self, client: ClientId, ticket: Ticket, results: &Results) {

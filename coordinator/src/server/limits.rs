@@ -47,6 +47,9 @@ pub struct Limits {
     pub upload_longest: Duration,
     /// Bytes of updates that may be under way at once; more wait for their permit. Default 256 MiB.
     pub upload_bytes: u64,
+    /// After how long a client is asked to come again with an update that was not taken for a reason of the coordinator's
+    /// own, in whole seconds; it waits longer each time. Default 5 s.
+    pub later: Duration,
     /// Uploads of one client that may be under way or have broken off; the oldest that broke off makes room. Default 2.
     pub partials_per_client: usize,
     /// How long an upload that broke off is kept, from its first announcement on. Default 24 h; it goes before that when
@@ -54,8 +57,8 @@ pub struct Limits {
     pub partial_age: Duration,
     /// Bytes that uploads that broke off may take on disk, each counted as if it were whole; the oldest go. Default 4 GiB.
     pub partial_bytes: u64,
-    /// Free space, in bytes, that an update which is kept on disk must leave there: none is taken that would leave less, so
-    /// that the journal can still be written. Default 256 MiB.
+    /// Free space, in bytes, that the updates which are under way to the disk must leave there together: none is taken that
+    /// would leave less, so that the journal can still be written. Default 256 MiB.
     pub disk_floor_bytes: u64,
     /// Bytes of updates that are kept in memory until they are folded: with a journal those of at most 256 KiB, without one
     /// any. The others go to files. Default 16 MiB.
@@ -85,6 +88,7 @@ impl Default for Limits {
             upload_pace: Pace::default(),
             upload_longest: Duration::from_secs(6 * 3600),
             upload_bytes: 256 << 20,
+            later: Duration::from_secs(5),
             partials_per_client: 2,
             partial_age: Duration::from_secs(24 * 3600),
             partial_bytes: 4 << 30,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,22 @@ pub(super) struct Partials {
     blank: Arc<Screen>,
     limits: Limits,
     entries: Mutex<Entries>,
+    /// Bytes that transfers under way may still write. What they have written meanwhile counts twice, here and on the disk:
+    /// at most the byte budget of uploads, to the safe side.
+    promised: Arc<AtomicU64>,
+}
+
+/// Disk space that is promised to a transfer, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Space {
+    bytes: u64,
+    promised: Arc<AtomicU64>,
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.promised.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +111,7 @@ struct Entries {
 impl Partials {
     /// No uploads, which end with the process.
     pub(super) fn new(spools: Spools, blank: Arc<Screen>, limits: Limits) -> Self {
-        Self { folder: None, spools, blank, limits, entries: Mutex::default() }
+        Self { folder: None, spools, blank, limits, entries: Mutex::default(), promised: Arc::default() }
     }
 
     /// The uploads that another process left in the run's folder `run`; those of this one will be found there too.
@@ -146,27 +163,43 @@ impl Partials {
         Ok(upload)
     }
 
-    /// Gets `upload`, which is `key`'s, ready for what is missing; returns how much is here.
+    /// Gets `upload`, which is `key`'s, ready for what is missing; returns how much is here, and the space for the rest.
     ///
     /// # Errors
     /// The disk failed; with [`io::ErrorKind::StorageFull`] it has too little space left.
-    pub(super) fn begin(&self, key: &Key, upload: &mut Upload, bytes: u64) -> io::Result<u64> {
-        if let Some(folder) = &self.folder {
-            self.check_space(folder, bytes)?;
-        }
+    pub(super) fn begin(&self, key: &Key, upload: &mut Upload, bytes: u64) -> io::Result<(u64, Space)> {
         let file = self.folder.as_ref().zip(key.file()).map(|(folder, name)| folder.join(name));
-        upload.begin(&self.spools, bytes, file)
+        let held = upload.begin(&self.spools, bytes, file)?;
+        let space = match &self.folder {
+            Some(folder) => self.promise(folder, bytes - held),
+            None => Ok(self.space(0)),
+        };
+        if space.is_err() {
+            upload.park();
+        }
+        Ok((held, space?))
     }
 
-    /// Whether the disk of `folder` takes `bytes` and has enough left.
-    fn check_space(&self, folder: &Path, bytes: u64) -> io::Result<()> {
-        let space = rustix::fs::statvfs(folder)?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        if free.saturating_sub(bytes) >= self.limits.disk_floor_bytes {
-            return Ok(());
-        }
+    fn space(&self, bytes: u64) -> Space {
+        self.promised.fetch_add(bytes, Ordering::Relaxed);
+        Space { bytes, promised: Arc::clone(&self.promised) }
+    }
+
+    /// Promises `bytes` of the disk of `folder`, if it has enough left beside what is promised to others.
+    fn promise(&self, folder: &Path, bytes: u64) -> io::Result<Space> {
+        let disk = rustix::fs::statvfs(folder)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        // Promised first: of two that come at once at most one is too many.
+        let space = self.space(bytes);
+        let promised = self.promised.load(Ordering::Relaxed);
         let floor = self.limits.disk_floor_bytes;
-        let why = format!("the coordinator's disk has {free} bytes free, of which {floor} stay free");
+        if free.saturating_sub(promised) >= floor {
+            return Ok(space);
+        }
+        let others = promised.saturating_sub(bytes);
+        let why = format!(
+            "the coordinator's disk has {free} bytes free, of which {others} are for other updates and {floor} stay free"
+        );
         Err(io::Error::new(io::ErrorKind::StorageFull, why))
     }
 
@@ -267,7 +300,7 @@ mod tests {
         let shared = partials.of(key, BYTES as u64, now).unwrap();
         let held = {
             let mut upload = shared.try_lock().unwrap();
-            let held = partials.begin(key, &mut upload, BYTES as u64).unwrap();
+            let (held, _space) = partials.begin(key, &mut upload, BYTES as u64).unwrap();
             upload.take(&vec![0; count]).unwrap();
             upload.park();
             held
@@ -289,7 +322,7 @@ mod tests {
         assert_eq!(send(&partials, &key, 80_008, now), 80_000);
         let shared = partials.of(&key, BYTES as u64, now).unwrap();
         let mut upload = shared.try_lock().unwrap();
-        assert_eq!(partials.begin(&key, &mut upload, BYTES as u64).unwrap(), 160_008);
+        assert_eq!(partials.begin(&key, &mut upload, BYTES as u64).unwrap().0, 160_008);
         upload.take(&vec![0; BYTES - 160_008]).unwrap();
         assert!(upload.finish(whole).unwrap().1 == 0.0 && upload.is_over());
         let other = self::key("a", 7);
@@ -339,6 +372,30 @@ mod tests {
             let begun = partials.begin(&key("a", 1), &mut shared.try_lock().unwrap(), BYTES as u64);
             assert_eq!(begun.is_err_and(|error| error.kind() == io::ErrorKind::StorageFull), is_full);
         }
+    }
+
+    /// What goes wrong without it: updates that are under way at once eat the floor together, though each leaves it whole.
+    #[test]
+    fn updates_under_way_together_leave_the_floor_of_the_disk() {
+        let run = tempfile::tempdir().unwrap();
+        let disk = rustix::fs::statvfs(run.path()).unwrap();
+        let free = disk.f_bavail * disk.f_frsize;
+        // Others use the disk of a test too: an update here is larger than what they write meanwhile.
+        let bytes = free / 3;
+        let limits = Limits { disk_floor_bytes: free / 2, ..Limits::default() };
+        let partials = partials(limits).kept_in(run.path(), now()).unwrap();
+        let begin = |client: &str| {
+            let shared = partials.of(&key(client, 1), bytes, now()).unwrap();
+            let begun = partials.begin(&key(client, 1), &mut shared.try_lock().unwrap(), bytes);
+            begun.map(|(_, space)| space)
+        };
+        let first = begin("a").unwrap();
+        let full = begin("b").unwrap_err();
+        assert!(
+            full.kind() == io::ErrorKind::StorageFull && full.to_string().contains(&format!("{bytes} are for other"))
+        );
+        drop(first);
+        drop(begin("b").unwrap());
     }
 
     /// What goes wrong without it: a stop lets go of the transfers, and of what they were at just then nothing is left.

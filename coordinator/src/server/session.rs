@@ -61,6 +61,12 @@ pub(super) enum Input {
         client: Option<ClientId>,
         text: String,
     },
+    /// An update is not taken now, for a reason of the coordinator's own.
+    Postponed {
+        client: ClientId,
+        ticket: Ticket,
+        reason: String,
+    },
     Refused {
         client: ClientId,
         ticket: Ticket,

@@ -101,6 +101,7 @@ impl Tally {
                 *self.dropped.entry(reason.to_owned()).or_default() += 1;
             }
             Status::Finished(_)
+            | Status::Postponed { .. }
             | Status::Progress { .. }
             | Status::Suspended
             | Status::Unfit { .. }

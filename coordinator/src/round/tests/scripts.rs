@@ -199,6 +199,7 @@ impl World {
             }
             (96, _) if self.stream.below(40) == 0 => self.step(Event::TargetReached),
             (97, _) if self.stream.below(2) == 0 => self.restart(),
+            (98, Some(ticket)) => self.step(Event::Postponed { client, ticket, reason: "full".into() }),
             (99, _) if self.stream.below(20) == 0 => self.step(Event::StopAsked),
             _ => self.step(Event::Closed { ticket: Ticket::Evaluate { version: Version(0) } }),
         }

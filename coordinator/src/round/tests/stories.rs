@@ -151,7 +151,7 @@ fn a_run_gives_up_after_its_attempts_and_says_what_was_missing() {
         }
         let effects = story.step(Event::Appended { sequence: story.machine.next_sequence - 1 });
         if attempt + 1 == ATTEMPTS_MAX {
-            let Some(Effect::Stop { reason: Reason::QuorumMissed { missing } }) = effects.last() else {
+            let Some(Effect::Stop { reason: Reason::QuorumMissed { missing, .. } }) = effects.last() else {
                 panic!("{effects:?}")
             };
             assert_eq!(
@@ -405,6 +405,36 @@ fn a_staged_update_counts_although_its_row_is_durable_only_after_the_deadline() 
     let effects = story.step(Event::Appended { sequence: 2 });
     assert_eq!(effects[..2], fold_and_receipt(0, t));
     assert_eq!(effects[3..], [Effect::Append { sequence: 3, row: Row::RoundClosing { ticket: t } }]);
+}
+
+/// What goes wrong without it: a full disk of the coordinator costs its clients their slots, and the operator is told to ask
+/// for fewer of them.
+#[test]
+fn what_the_coordinator_does_not_take_keeps_its_slot_until_the_deadline_which_says_why() {
+    let t = ticket(1, 0);
+    let postponed =
+        |index| Event::Postponed { client: client(index), ticket: t, reason: "the disk is full".to_owned() };
+    let mut story = open(1, 2);
+    story.check(postponed(0), &[]);
+    assert_eq!(story.machine.standing(&client(0), t), Standing::Open);
+    story.check(staged(0, t), &[Effect::Append { sequence: 2, row: accepted_row(0, t) }]);
+    story.check(Event::Appended { sequence: 2 }, &fold_and_receipt(0, t));
+    story.check(postponed(1), &[]);
+    story.now = Time::ZERO + DEADLINE;
+    let effects = story.step(Event::Wake);
+    let missing = "1 of 2 updates came, 2 are needed; not taken: client-001 (the disk is full)".to_owned();
+    let aborted = Effect::Append { sequence: 3, row: Row::RoundAborted { ticket: t, missing } };
+    assert_eq!(effects.last(), Some(&aborted));
+    let lost = Slot::Lost(Loss::NotTaken("the disk is full".to_owned()));
+    let Effect::Publish(Report::Closed { fates, .. }) = &effects[1] else { panic!("{effects:?}") };
+    assert_eq!(fates[1].slot, lost);
+    // The last attempt's loss is the run's.
+    story.machine.n_failed = 2;
+    let effects = story.step(Event::Appended { sequence: 3 });
+    let Some(Effect::Stop { reason: Reason::QuorumMissed { not_taken, .. } }) = effects.last() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(*not_taken, 1);
 }
 
 /// What goes wrong without it: attempts are burnt on clients that are not there.

@@ -28,6 +28,10 @@ fn states() -> Vec<(&'static str, Vec<Event>)> {
         ("idle", idle),
         ("opening", opening),
         ("collecting/training", then(&[Event::TaskAccepted { client: who.clone(), ticket: work }])),
+        (
+            "collecting/postponed",
+            then(&[Event::Postponed { client: who.clone(), ticket: work, reason: reason.clone() }]),
+        ),
         ("collecting/staged", then(&[staged(0)])),
         ("collecting/folded", then(&[staged(0), appended(2)])),
         (
@@ -64,6 +68,7 @@ fn events(last_row: u64) -> Vec<(&'static str, Event)> {
             Event::Joined { client: client.clone(), role: Role::Client, holding: Some(ticket), weight: 1 },
         ),
         ("Left", Event::Left { client: client.clone() }),
+        ("Postponed", Event::Postponed { client: client.clone(), ticket, reason: reason() }),
         ("Progress", Event::Progress { client: client.clone(), ticket }),
         ("Refused", Event::Refused { client: client.clone(), ticket, reason: reason() }),
         ("Revoked", Event::Revoked { client: client.clone() }),
@@ -106,7 +111,7 @@ fn table() -> String {
             let effects: Vec<_> = story.step(event).iter().map(name).collect();
             let to = state(story.machine.phase());
             let effects = if effects.is_empty() { "-".to_owned() } else { effects.join(", ") };
-            writeln!(table, "{from:<19} × {event_name:<15} → {to:<19}: {effects}").unwrap();
+            writeln!(table, "{from:<20} × {event_name:<15} → {to:<20}: {effects}").unwrap();
         }
     }
     table

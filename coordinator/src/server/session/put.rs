@@ -1,7 +1,5 @@
 //! An update on its way in: admitted, permitted from where it broke off, taken and screened.
 
-use std::io;
-
 use quinn::{RecvStream, SendStream};
 use tokio::sync::oneshot;
 use tributary_common::message::{Answer, Put, short_text};
@@ -24,7 +22,9 @@ impl Session {
         let (asked, admission) = oneshot::channel();
         let input = Input::Admit { client: self.client().clone(), put: put.clone(), answer: asked };
         drop(tell(&self.shared, input).await);
-        match admission.await.unwrap_or_else(|_| Admission::No("the coordinator ends".to_owned())) {
+        // Who gets no answer is not judged: the next process does that.
+        let Ok(admission) = admission.await else { return self.later(send, "the coordinator stops".to_owned()).await };
+        match admission {
             Admission::Known => answer(send, &Answer::Permit { from: put.bytes }).await,
             Admission::No(reason) => answer(send, &Answer::Refused { reason: short_text(reason) }).await,
             Admission::Yes => {
@@ -32,6 +32,8 @@ impl Session {
                     biased;
                     permit = self.shared.uploads.admit(put.bytes) => permit,
                     error = self.connection.closed() => return Err(error.into()),
+                    // It has waited long enough and comes again: it holds no place meanwhile.
+                    _ = send.stopped() => return Ok(()),
                 };
                 let taken = self.take_update(send, recv, &put).await;
                 drop(permit);
@@ -47,11 +49,32 @@ impl Session {
                         drop(recv.stop(close_code::PROTOCOL));
                         drop(tell(&self.shared, Input::Refused { client, ticket: put.ticket, reason }).await);
                     }
-                    Err(Fault::Transfer(error)) => return Err(error),
+                    Err(Fault::Disk(reason)) => {
+                        tracing::warn!(%client, "an update is not taken: {reason}");
+                        let reason = short_text(reason);
+                        drop(recv.stop(close_code::BUSY));
+                        let input = Input::Postponed { client, ticket: put.ticket, reason: reason.clone() };
+                        drop(tell(&self.shared, input).await);
+                        return self.later(send, reason).await;
+                    }
+                    Err(Fault::Transfer(error)) => {
+                        // Who breaks it off by itself needs no answer.
+                        if matches!(error, net::Error::PeerIsSlow { .. } | net::Error::TimedOut(_)) {
+                            drop(recv.stop(close_code::BUSY));
+                            self.later(send, error.to_string()).await?;
+                        }
+                        return Err(error);
+                    }
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Asks the client to keep its update and to come again with it.
+    async fn later(&self, send: &mut SendStream, reason: String) -> Result<(), net::Error> {
+        let seconds = u32::try_from(self.shared.limits.later.as_secs()).unwrap_or(u32::MAX);
+        answer(send, &Answer::Later { seconds, reason: short_text(reason) }).await
     }
 
     /// Permits an update, from where it broke off, and takes it; `None` if there is nothing to hand on.
@@ -64,8 +87,9 @@ impl Session {
         let partials = &self.shared.partials;
         let key = Key { client: self.client().clone(), ticket: put.ticket, digest: put.digest };
         let Ok(shared) = partials.of(&key, put.bytes, now().into_std()) else {
-            let reason = format!("{} other uploads are under way", self.shared.limits.partials_per_client);
-            answer(send, &Answer::Refused { reason }).await?;
+            let reason =
+                format!("{} other uploads of this client are under way", self.shared.limits.partials_per_client);
+            self.later(send, reason).await?;
             return Ok(None);
         };
         let result = {
@@ -79,9 +103,9 @@ impl Session {
             self.receive(send, recv, put, &key, &mut upload).await
         };
         match result {
-            Err(Fault::Transfer(error)) => {
+            Err(fault @ (Fault::Disk(_) | Fault::Transfer(_))) => {
                 partials.broke_off(shared, now().into_std());
-                Err(Fault::Transfer(error))
+                Err(fault)
             }
             other => {
                 partials.over(&key);
@@ -99,16 +123,8 @@ impl Session {
         key: &Key,
         upload: &mut Upload,
     ) -> Result<Option<Spool>, Fault> {
-        let held = match self.shared.partials.begin(key, upload, put.bytes) {
-            Ok(held) => held,
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                tracing::warn!(client = %self.client(), "an update is not taken: {error}");
-                let reason = short_text(error.to_string());
-                answer(send, &Answer::Refused { reason }).await?;
-                return Ok(None);
-            }
-            Err(error) => return Err(net::Error::Sink(error).into()),
-        };
+        let begun = self.shared.partials.begin(key, upload, put.bytes);
+        let (held, _space) = begun.map_err(|error| Fault::Disk(error.to_string()))?;
         net::write_message(send, &Answer::Permit { from: held }).await?;
         let pace = self.shared.limits.upload_pace;
         let receiving = net::receive(recv, put.bytes - held, pace, |block| upload.take(block));
@@ -120,7 +136,10 @@ impl Session {
             (Err(error @ net::Error::PeerSentTooMuch(_)), None) => return Err(Fault::Update(error.to_string())),
             (Err(error), None) => {
                 upload.park();
-                return Err(Fault::Transfer(error));
+                return Err(match error {
+                    net::Error::Sink(error) => Fault::Disk(error.to_string()),
+                    error => Fault::Transfer(error),
+                });
             }
             (Ok(()), None) => {}
         }
@@ -141,10 +160,12 @@ impl Session {
 }
 
 enum Fault {
-    /// The update is bad: it gets a verdict.
-    Update(String),
+    /// The coordinator's disk does not take it: the client comes again, and the operator hears of it.
+    Disk(String),
     /// The transfer broke: the client comes again.
     Transfer(net::Error),
+    /// The update is bad: it gets a verdict.
+    Update(String),
 }
 
 impl From<net::Error> for Fault {
