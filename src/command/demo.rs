@@ -83,6 +83,10 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
         "rounds" => tributary_coordinator::round::Reason::Rounds,
         "stop_at" => tributary_coordinator::round::Reason::Target,
         "suspended" => tributary_coordinator::round::Reason::Suspended,
+        "failed" => {
+            let reason = "the coordinator could not keep the run".to_owned();
+            tributary_coordinator::round::Reason::StoreFailed { reason }
+        }
         other => {
             let missing = format!("the coordinator ended: {other}");
             tributary_coordinator::round::Reason::QuorumMissed { missing, not_taken: 0 }

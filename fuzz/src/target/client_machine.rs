@@ -55,7 +55,7 @@ fn run(input: &[u8]) {
 }
 
 fn event(source: &mut Source<'_>) -> Event {
-    let kind = source.below(10);
+    let kind = source.below(11);
     let ticket = ticket(source);
     match kind {
         0 => Event::Cancelled { ticket },
@@ -67,6 +67,7 @@ fn event(source: &mut Source<'_>) -> Event {
         6 => Event::Received { ticket, digest: Digest([source.below(2); 32]) },
         7 => Event::Refused { ticket },
         8 => Event::Reported { ticket },
+        9 => Event::Due { ticket },
         _ if source.below(8) == 0 => Event::Restored { offer: offer(ticket), digest: Digest([source.below(2); 32]) },
         _ => Event::Offered(offer(ticket)),
     }

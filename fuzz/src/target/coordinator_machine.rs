@@ -168,6 +168,7 @@ fn said(kind: u8, source: &mut Source<'_>) -> Event {
         16 if choice >> 4 == 1 => Event::TargetReached,
         16 if choice >> 4 == 2 => Event::StopAsked,
         16 if choice >> 4 == 3 => Event::StoreFailed { reason: "full".to_owned() },
+        16 if choice >> 4 == 4 => Event::Postponed { client, ticket, reason: "full".to_owned() },
         16 => Event::Progress { client, ticket },
         _ => {
             let weight = if choice >> 4 == 0 { source.number() } else { u64::from(choice) };
