@@ -74,6 +74,7 @@ async fn client(
         windows: Windows::default(),
         keep_alive: KEEP_ALIVE,
         idle: IDLE_TIMEOUT,
+        permit_seconds: agent::PERMIT_SECONDS,
         models: None,
         outbox: None,
     };

@@ -175,6 +175,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             windows: Windows::default(),
             keep_alive: KEEP_ALIVE,
             idle: IDLE_TIMEOUT,
+            permit_seconds: agent::PERMIT_SECONDS,
             models: None,
             outbox: None,
         };

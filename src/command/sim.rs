@@ -95,7 +95,7 @@ pub(super) fn end(reason: &Reason, accuracy: Option<f64>, gate: Option<f64>) -> 
         Reason::QuorumMissed { missing, not_taken } => {
             let hint = match not_taken {
                 0 => "lower cohort.quorum, raise cohort.deadline, or see why clients decline",
-                _ => "make space on the disk of the run's folder, then go on with --resume --out and that folder",
+                _ => "see that the disk has space and the run's folder may be written, then go on with --out FOLDER --resume",
             };
             Err(Failure::new(exit::RUN_FAILED, format!("the run ended without a quorum: {missing}"))
                 .with_hint(Some(hint)))

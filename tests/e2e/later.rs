@@ -1,6 +1,7 @@
 //! What the coordinator's disk does not take is not its client's failure: the update is kept, and given later.
 
 use super::federation::{Coordinator, Federation, models, same, simulated};
+use super::process::{run, tributary};
 
 /// Updates of a megabyte, which go to files.
 const RUN: &str = r#"
@@ -37,4 +38,23 @@ fn an_update_for_which_there_is_no_place_is_kept_until_there_is_one() {
         |event: &&serde_json::Value| event["text"].as_str().is_some_and(|text| text.contains("are not taken"));
     assert_eq!(events.iter().filter(is_told).count(), 1, "the operator hears of it, once: {events:?}");
     same(&models(&events), &simulated(federation.path(), &file, &[]));
+}
+
+/// What goes wrong without it: an operator whose disk fails is told to ask for fewer clients.
+#[test]
+fn a_quorum_that_the_disk_of_the_coordinator_missed_is_said_to_be_that() {
+    let federation = Federation::new();
+    let file = federation.path().join("run.toml");
+    std::fs::write(&file, RUN.replace("deadline = 300", "deadline = 1")).unwrap();
+    federation.issue("client-000", "client");
+    let Coordinator { mut process, address } = federation.coordinator(&[]);
+    let mut events = process.events();
+    events.until("run");
+    let place = federation.path().join("runs/later-001/partial");
+    std::fs::remove_dir(&place).unwrap();
+    let client = federation.client("client-000", "0", &address);
+    process.end().fails(1, &["without a quorum", "not taken: client-000 (", "see that the disk"]);
+    assert!(client.end().ends_well().err.contains("not taken yet"));
+    let story = run(tributary(federation.path()).args(["inspect", "runs/later-001"])).ends_well().out;
+    assert!(story.contains("not taken: client-000 ("), "{story}");
 }

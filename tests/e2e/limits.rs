@@ -8,16 +8,19 @@ use quinn::{Connection, ConnectionError, Endpoint, TransportErrorCode};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tributary_certs::{Authority, Credentials, RevocationFile, revocation, tls};
+use tributary_client::agent::{self, Membership, Prepared, Settings, Status, Update, Watch, Worker};
 use tributary_common::Digest;
 use tributary_common::config::Document;
-use tributary_common::id::RunId;
-use tributary_common::message::{Answer, Put, Ready, Request, ToClient, ToCoordinator, Wire};
+use tributary_common::id::{Round, RunId};
+use tributary_common::message::{Answer, Put, Ready, Request, Results, ToClient, ToCoordinator, Wire};
 use tributary_common::net::{self, Pace, Windows};
+use tributary_common::parameters::Parameters;
 use tributary_coordinator::server::{Issuing, Limits, Rate, Run, Server};
 use tributary_coordinator::store::Memory;
 
 use super::federation::Federation;
 use super::hostile::Liar;
+use super::transfer::Still;
 
 /// A coordinator in this process, with these limits; gone with the set.
 struct Small {
@@ -338,5 +341,78 @@ fn an_upload_beyond_the_budget_waits_until_another_has_ended() {
         first_send.write_all(first).await.unwrap();
         first_send.finish().unwrap();
         assert_eq!(waiting.await.unwrap(), Answer::Permit { from: 0 });
+    });
+}
+
+/// Trains as [`Still`], once it is told to.
+struct Held(Still, std::sync::mpsc::Receiver<()>);
+
+impl Worker for Held {
+    fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
+        self.0.prepare(plan)
+    }
+
+    fn train(&mut self, round: Round, model: &Parameters, watch: &mut dyn Watch) -> Result<Update, String> {
+        self.1.recv().map_err(|error| error.to_string())?;
+        self.0.train(round, model, watch)
+    }
+
+    fn evaluate(&mut self, model: &Parameters, watch: &mut dyn Watch) -> Result<Results, String> {
+        self.0.evaluate(model, watch)
+    }
+}
+
+/// What goes wrong without it: whoever waits for others for ten minutes is declined, and its finished update deleted.
+#[test]
+fn an_update_that_waits_too_long_for_its_permit_leaves_its_place_and_comes_again() {
+    runtime().block_on(async {
+        let small = Small::of(Limits { upload_bytes: 1, ..Limits::default() }, 2);
+        let mut liar = small.join("a").await;
+        liar.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
+        let (go, held) = std::sync::mpsc::channel();
+        let (told, mut statuses) = tokio::sync::mpsc::channel(100);
+        let settings = Settings {
+            name: "b".parse().unwrap(),
+            coordinator: small.address.clone(),
+            device: "none".to_owned(),
+            outbox: None,
+            models: None,
+            give_up_after: None,
+            once: true,
+            windows: Windows::default(),
+            keep_alive: net::KEEP_ALIVE,
+            idle: net::IDLE_TIMEOUT,
+            permit_seconds: 1,
+        };
+        let member = Membership::fixed(Credentials::load(&small.federation.path().join("b")).unwrap());
+        let mut agents = JoinSet::new();
+        agents.spawn(async move {
+            let worker = Held(Still::new(), held);
+            let tell = |status| drop(told.try_send(status));
+            agent::run(settings, member, worker, CancellationToken::new(), tell).await.unwrap();
+        });
+        let offer = liar.offer().await;
+        let (header, bytes) = liar.honest(&offer, 1e-3);
+        let (mut send, mut recv) = liar.connection.open_bi().await.unwrap();
+        net::write_message(&mut send, &Request::Put(Box::new(header))).await.unwrap();
+        assert_eq!(net::read_message::<Answer>(&mut recv).await.unwrap(), Answer::Permit { from: 0 });
+        go.send(()).unwrap();
+        let mut is_postponed = false;
+        loop {
+            match statuses.recv().await.unwrap() {
+                Status::Postponed { reason, .. } if !is_postponed => {
+                    assert!(reason.contains("did not answer within 1 s"), "{reason}");
+                    is_postponed = true;
+                    send.write_all(&bytes).await.unwrap();
+                    send.finish().unwrap();
+                }
+                Status::Acknowledged { .. } => break,
+                Status::Dropped { reason, .. } => panic!("it is dropped: {reason}"),
+                _ => {}
+            }
+        }
+        assert!(is_postponed, "two updates were under way");
+        // Ends the worker too, should it wait for the next round.
+        drop(go);
     });
 }

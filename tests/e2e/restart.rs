@@ -83,6 +83,7 @@ impl Crowd {
                 windows: Windows::default(),
                 keep_alive: KEEP_ALIVE,
                 idle: IDLE_TIMEOUT,
+                permit_seconds: agent::PERMIT_SECONDS,
             };
             let (stop, told) = (stop.clone(), told.clone());
             agents.spawn(async move {

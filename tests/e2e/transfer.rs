@@ -51,9 +51,9 @@ impl Worker for Still {
     }
 
     fn train(&mut self, _: Round, model: &Parameters, _: &mut dyn Watch) -> Result<Update, String> {
-        let bytes: Vec<u8> = (0..model.layout().count()).flat_map(|i| (i as f32 * 1e-9).to_le_bytes()).collect();
-        let update = Parameters::new(Arc::clone(model.layout()), bytes.into()).map_err(|error| error.to_string())?;
-        Ok(Update { update, weight: 1 })
+        let layout = Arc::clone(model.layout());
+        let values = (0..layout.count()).map(|index| index as f64 * 1e-9);
+        Ok(Update { update: Parameters::of_values(layout, values), weight: 1 })
     }
 
     fn evaluate(&mut self, _: &Parameters, _: &mut dyn Watch) -> Result<Results, String> {
@@ -126,6 +126,7 @@ impl Setting {
             windows: Windows::default(),
             keep_alive: IDLE / 3,
             idle: IDLE,
+            permit_seconds: agent::PERMIT_SECONDS,
         };
         let stop = CancellationToken::new();
         agent::run(settings, Membership::fixed(self.credentials("a")), Still::new(), stop, tell).await.unwrap();

@@ -321,6 +321,7 @@ impl<'a> Scenario<'a> {
             windows: Windows::default(),
             keep_alive: KEEP_ALIVE,
             idle: IDLE,
+            permit_seconds: agent::PERMIT_SECONDS,
             models: Some(self.folder.path().join(format!("models-{client}"))),
         };
         let (told, began, name) = (Arc::clone(&self.told), self.began, settings.name.clone());

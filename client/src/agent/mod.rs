@@ -58,7 +58,13 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// The connection ends after this much silence, in which probes were not answered either; a few keep-alives long.
     pub idle: Duration,
+    /// How long a finished update waits in one go, in seconds, while others have the coordinator's byte budget; then it leaves
+    /// its place and comes again. [`PERMIT_SECONDS`] unless there is a reason for another time.
+    pub permit_seconds: u64,
 }
+
+/// How long a finished update waits for the coordinator's permit in one go.
+pub const PERMIT_SECONDS: u64 = 600;
 
 /// Why an agent ended without being asked to.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tributary_certs::Credentials;
 use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, System, Windows, close_code};
 
-use super::{Error, Failure, Membership, Settings, connect, session};
+use super::{Error, Failure, Membership, PERMIT_SECONDS, Settings, connect, session};
 
 /// How long one look may wait for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -52,6 +52,7 @@ pub async fn probe(coordinator: &str, credentials: Credentials) -> Result<Path, 
         windows: Windows::default(),
         keep_alive: KEEP_ALIVE,
         idle: IDLE_TIMEOUT,
+        permit_seconds: PERMIT_SECONDS,
         models: None,
     };
     let connected = connect(&System::Real, &settings, &Membership::fixed(credentials), Duration::ZERO).await;

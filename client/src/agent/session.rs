@@ -108,6 +108,7 @@ pub(super) struct Session {
     /// Updates that are on their way or wait to be given again: each only once on a connection.
     giving: BTreeSet<Ticket>,
     patience: Patience,
+    permit_seconds: u64,
     /// What `Hello` said that this client holds, until the machine has it.
     claimed: Option<Ticket>,
 }
@@ -131,6 +132,7 @@ impl Session {
             transfers: JoinSet::new(),
             giving: BTreeSet::new(),
             patience: Patience::new(settings.name.clone()),
+            permit_seconds: settings.permit_seconds,
             claimed: None,
         }
     }
@@ -603,8 +605,9 @@ impl Session {
         }
         let header = header.as_ref().clone();
         let (connection, update) = (live.connection.clone(), update.clone());
+        let permit_seconds = self.permit_seconds;
         self.transfers.spawn(async move {
-            let result = transfer::put(connection, header, update).await;
+            let result = transfer::put(connection, header, update, permit_seconds).await;
             Transferred::Put { ticket, result }
         });
     }

@@ -9,9 +9,6 @@ use tributary_common::parameters::Parameters;
 
 use super::models::{Kept, Partial};
 
-/// Asks for a permit as long as the coordinator's byte budget may be spent on others.
-const PERMIT_SECONDS: u64 = 600;
-
 /// How often an update is announced in a row: the second time where what the coordinator held of it was wrong.
 const PUTS_MAX: usize = 2;
 
@@ -79,14 +76,20 @@ async fn get(connection: &Connection, partial: &mut Partial, offer: &Offer) -> R
     net::receive_into(&mut recv, buffer, at, net::Pace::default(), look).await
 }
 
-/// Announces an update and, once permitted, sends what the coordinator lacks of it. The acknowledgement comes on the
+/// Announces an update and, once permitted, sends what the coordinator lacks of it; each of its answers may take
+/// `permit_seconds`. The acknowledgement comes on the
 /// control stream.
 ///
 /// # Errors
 /// The update is refused, the coordinator breaks the protocol, or the connection is gone.
-pub(super) async fn put(connection: Connection, header: Put, update: Parameters) -> Result<Handed, Error> {
+pub(super) async fn put(
+    connection: Connection,
+    header: Put,
+    update: Parameters,
+    permit_seconds: u64,
+) -> Result<Handed, Error> {
     for _ in 0..PUTS_MAX {
-        match put_once(&connection, &header, &update).await {
+        match put_once(&connection, &header, &update, permit_seconds).await {
             Ok(Some(handed)) => return Ok(handed),
             Ok(None) => {}
             // The connection stands, and nobody said anything against the update.
@@ -103,11 +106,16 @@ pub(super) async fn put(connection: Connection, header: Put, update: Parameters)
 }
 
 /// Announces it once; `None`: again.
-async fn put_once(connection: &Connection, header: &Put, update: &Parameters) -> Result<Option<Handed>, Error> {
+async fn put_once(
+    connection: &Connection,
+    header: &Put,
+    update: &Parameters,
+    permit_seconds: u64,
+) -> Result<Option<Handed>, Error> {
     let (mut send, mut recv) = connection.open_bi().await?;
     net::write_message(&mut send, &Request::Put(Box::new(header.clone()))).await?;
     let later = |seconds: u32, reason| Handed::Later { after: Duration::from_secs(seconds.into()), reason };
-    let from = match answer(&mut recv, PERMIT_SECONDS).await? {
+    let from = match answer(&mut recv, permit_seconds).await? {
         Answer::Permit { from } => usize::try_from(from).map_err(|_| Error::StreamEnded)?,
         Answer::Later { seconds, reason } => return Ok(Some(later(seconds, reason))),
         Answer::Refused { reason } => return Err(Error::Refused(reason)),
@@ -123,7 +131,7 @@ async fn put_once(connection: &Connection, header: &Put, update: &Parameters) ->
         Err(Error::Write(WriteError::Stopped(_))) => false,
         Err(error) => return Err(error),
     };
-    match answer(&mut recv, PERMIT_SECONDS).await {
+    match answer(&mut recv, permit_seconds).await {
         Ok(Answer::Again) => Ok(None),
         Ok(Answer::Later { seconds, reason }) => Ok(Some(later(seconds, reason))),
         // All is here, or a verdict says why not.

@@ -374,6 +374,7 @@ async fn serve(
             windows: Windows::default(),
             keep_alive: arguments.keep_alive.unwrap_or(KEEP_ALIVE),
             idle: IDLE_TIMEOUT,
+            permit_seconds: agent::PERMIT_SECONDS,
             models,
         };
         let worker = Crew::on(device.clone(), name.clone(), role, load);

@@ -154,6 +154,7 @@ async fn ours(
             windows: Windows::default(),
             keep_alive: KEEP_ALIVE,
             idle: IDLE_TIMEOUT,
+            permit_seconds: agent::PERMIT_SECONDS,
             models: None,
             outbox: None,
         };

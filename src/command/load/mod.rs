@@ -100,6 +100,7 @@ async fn play(arguments: &arguments::Load, members: Vec<(ClientId, Membership)>)
                 windows: Windows::default(),
                 keep_alive: KEEP_ALIVE,
                 idle: IDLE_TIMEOUT,
+                permit_seconds: agent::PERMIT_SECONDS,
                 models: None,
                 // Its updates are synthetic: nobody trained for them.
                 outbox: None,
