@@ -367,7 +367,7 @@ impl Worker for Held {
 #[test]
 fn an_update_that_waits_too_long_for_its_permit_leaves_its_place_and_comes_again() {
     runtime().block_on(async {
-        let small = Small::of(Limits { upload_bytes: 1, ..Limits::default() }, 2);
+        let small = Small::of(Limits { upload_bytes: 1, ..Limits::default() }, 2, 50);
         let mut liar = small.join("a").await;
         liar.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
         let (go, held) = std::sync::mpsc::channel();

@@ -1,9 +1,21 @@
 //! A stop is a pause: what was committed stays, everybody is told, and the run goes on to the same model.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tributary_client::agent::Status;
+use tributary_common::Digest;
+use tributary_common::event::Event;
+use tributary_common::id::Version;
+use tributary_common::parameters::Parameters;
+use tributary_coordinator::store::{Error, Memory, Store};
 
 use super::federation::{Coordinator, Federation, models, same, simulated};
 use super::process::{Process, appears_in, example, run, tributary};
+use super::transfer::{Setting, loopback};
 
 /// Two clients whose trainings take about a second each.
 const RUN: &str = r#"
@@ -93,6 +105,64 @@ fn a_store_that_fails_pauses_the_run_and_the_next_process_goes_on_inside_it() {
     begun.finish();
     begun.first.process.signal("CONT");
     begun.goes_on(1, &["the store failed", "updates", "goes on where it stopped"]);
+}
+
+/// A store that cannot keep what is told of a slot.
+struct Full(Memory);
+
+impl Store for Full {
+    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error> {
+        self.0.keep(version, model, optimizer)
+    }
+
+    fn mark_best(&self, version: Version) -> Result<(), Error> {
+        self.0.mark_best(version)
+    }
+
+    fn event(&self, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::Slot(_) => Err(Error::Io { path: "events.jsonl".into(), source: ErrorKind::StorageFull.into() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn model_path(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn spool(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// What goes wrong without it: clients of a coordinator whose events cannot be written wait for their idle timeout.
+#[test]
+fn whatever_fails_in_the_coordinator_its_clients_are_told_to_come_back() {
+    let setting = Setting::new(1);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let server = setting.server(loopback());
+        let address = server.address().unwrap();
+        let suspended = CancellationToken::new();
+        let tell = |status| match status {
+            Status::Suspended => suspended.cancel(),
+            Status::Finished(done) => panic!("it is told that the run is over: {done:?}"),
+            _ => {}
+        };
+        let run = setting.run(Arc::new(Full(Memory)), None);
+        let serving = async {
+            let failed = server.serve(run, CancellationToken::new(), |_| {}).await.unwrap_err();
+            assert!(failed.to_string().contains("events.jsonl"), "{failed}");
+            suspended.cancelled().await;
+        };
+        tokio::select! {
+            () = setting.client_that_tells(address, None, tell) => panic!("it does not come back"),
+            () = serving => {}
+        }
+    });
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Worker for Still {
 }
 
 /// A run of one round with one client, whose model has four bytes for each of 1024 × `inputs` weights, and some biases.
-struct Setting {
+pub(crate) struct Setting {
     federation: Federation,
     document: Document,
     text: String,
@@ -70,7 +70,7 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(inputs: u64) -> Self {
+    pub(crate) fn new(inputs: u64) -> Self {
         let text = format!(
             "run = {{ name = \"large\", seed = 1, rounds = 1 }}\n\
              cohort = {{ wait_for = 1, quorum = 1 }}\n\
@@ -89,7 +89,7 @@ impl Setting {
         Credentials::load(&self.federation.path().join(name)).unwrap()
     }
 
-    fn server(&self, address: SocketAddr) -> Server {
+    pub(crate) fn server(&self, address: SocketAddr) -> Server {
         self.server_with(address, Limits::default())
     }
 
@@ -100,7 +100,7 @@ impl Setting {
         Server::bind(address, &credentials, revoked, limits).unwrap()
     }
 
-    fn run(&self, store: Arc<dyn Store>, journal: Option<Journal>) -> Run {
+    pub(crate) fn run(&self, store: Arc<dyn Store>, journal: Option<Journal>) -> Run {
         let mut run = Run::new(RunId([7; 16]), &self.document, store).unwrap();
         run.journal = journal;
         run
@@ -114,7 +114,12 @@ impl Setting {
         n_joined
     }
 
-    async fn client_that_tells(&self, proxy: SocketAddr, models: Option<PathBuf>, tell: impl FnMut(Status) + Send) {
+    pub(crate) async fn client_that_tells(
+        &self,
+        proxy: SocketAddr,
+        models: Option<PathBuf>,
+        tell: impl FnMut(Status) + Send,
+    ) {
         let settings = Settings {
             name: "a".parse().unwrap(),
             coordinator: proxy.to_string(),
@@ -133,7 +138,7 @@ impl Setting {
     }
 }
 
-fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
