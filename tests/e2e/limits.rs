@@ -255,6 +255,33 @@ fn devices_that_join_beyond_their_limit_are_refused() {
     });
 }
 
+/// What goes wrong without it: whoever has one address keeps all devices out, or the processor busy.
+#[test]
+fn an_address_has_so_many_places_and_handshakes_at_the_port_for_joining() {
+    let two = Rate { per_second: 1e-6, burst: 2 };
+    let all = Limits::default();
+    let leaves = [false, true, true];
+    for (limits, leaves) in [
+        Limits { joining_connections_per_address: 2, ..all },
+        Limits { joins_per_address: two, ..all },
+        Limits { joins: two, ..all },
+    ]
+    .into_iter()
+    .zip(leaves)
+    {
+        runtime().block_on(async {
+            let small = Small::new(limits);
+            let devices = [small.device().await.unwrap(), small.device().await.unwrap()];
+            // A place is free again when its device leaves, a handshake counts all the same.
+            for (endpoint, connection) in devices.iter().filter(|_| leaves) {
+                connection.close(0_u8.into(), b"");
+                endpoint.wait_idle().await;
+            }
+            is_refused(small.device().await);
+        });
+    }
+}
+
 /// What goes wrong without it: one member has the authority sign and write without end, and the others wait for it.
 #[test]
 fn a_member_that_renews_without_end_is_refused_and_the_others_are_not() {

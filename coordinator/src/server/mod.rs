@@ -43,7 +43,7 @@ use crate::optimize::Optimizer;
 use crate::screen::Screen;
 use crate::store::{Journal, Past, Store};
 use crate::strategy::plan_text;
-use door::{Crowd, Door, Entry};
+use door::{Bounds, Crowd, Door, Entry};
 use driver::{Driver, Given};
 use partials::Partials;
 use registrar::Registrar;
@@ -284,7 +284,7 @@ fn now() -> tokio::time::Instant {
 /// Accepts connections until told to close; every one has its own task in this one's set.
 async fn accept(endpoint: Endpoint, shared: Arc<Shared>, closing: CancellationToken) {
     let mut sessions = JoinSet::new();
-    let mut door = Door::new(shared.limits);
+    let mut door = Door::new(Bounds::members(&shared.limits));
     let half_open = Arc::new(Semaphore::new(shared.limits.half_open));
     let began = now();
     loop {
