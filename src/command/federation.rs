@@ -86,7 +86,7 @@ impl Federation {
 }
 
 fn open_or_make(folder: &Path, run: &str, output: Output) -> Result<Authority, Failure> {
-    if folder.join("issuing.crt").exists() {
+    if Authority::is_in(folder) {
         return Authority::open(folder).map_err(certs::invalid);
     }
     let name = if is_name(run) { run } else { "federation" };
