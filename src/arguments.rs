@@ -390,7 +390,7 @@ pub(crate) enum CertsCommand {
         #[arg(long, value_name = "HOST:PORT")]
         address: Option<String>,
     },
-    /// Take back every certificate of a member
+    /// Take back every certificate and every open invitation of a member
     Revoke {
         /// Folder of the authority
         authority: PathBuf,

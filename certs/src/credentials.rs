@@ -10,10 +10,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tributary_common::identity::Identity;
 
 use crate::authority::BACKDATED;
-use crate::{Error, bundle, expiry, files, peer, tls};
+use crate::{EndpointSecret, Error, bundle, expiry, files, peer, tls};
+
+/// The certificates in an identity folder.
+pub(crate) const CHAIN: &str = "chain.pem";
 
 /// The files of an identity folder.
-const FILES: [&str; 3] = ["chain.pem", "key.pem", "root.pem"];
+const FILES: [&str; 3] = [CHAIN, "key.pem", "root.pem"];
 
 /// Credentials that wait to take the place of those in the folder, all there.
 const NEXT: &str = "next";

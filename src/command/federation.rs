@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tributary_certs::{Authority, Credentials, enrolment};
-use tributary_common::id::is_name;
+use tributary_certs::enrolment::{self, Standing};
+use tributary_certs::{Authority, Credentials};
+use tributary_common::id::{ClientId, is_name};
 use tributary_common::identity::{Identity, Role};
 use tributary_coordinator::server::Issuing;
 
@@ -33,6 +34,10 @@ pub(super) struct Federation {
 impl Federation {
     /// As the arguments say; with `--new-federation` the folders are made when they are not there.
     pub(super) fn of(arguments: &arguments::Coordinator, run: &str, output: Output) -> Result<Self, Failure> {
+        // Before anything is made: a name that is none invites nobody, and the names before it neither.
+        for name in &arguments.invite {
+            name.parse::<ClientId>().map_err(|error| Failure::new(USAGE, error))?;
+        }
         if !arguments.new_federation {
             let identity = arguments.identity.clone().ok_or_else(|| Failure::new(USAGE, "--identity is missing"))?;
             return Ok(Self { identity, authority: arguments.authority.clone() });
@@ -74,12 +79,29 @@ impl Federation {
         output.say(&format!("devices join at {address}"));
         let authority = Authority::open(folder).map_err(certs::invalid)?;
         for name in &arguments.invite {
-            let token = certs::token(&authority, name, Role::Client, &address)?;
-            output.say(&format!("{name} joins with: {} client --join {token} --data SOURCE", program()));
+        let invite =
+            |name: &str| format!("{} certs invite {} {name}", program(), quoted(&folder.display().to_string()));
+            let identity = certs::invited(&authority, name, Role::Client)?;
+            // Started again with the same arguments, it leaves one token for a device, not one for every start.
+            match authority.standing(&identity, certs::now()).map_err(certs::invalid)? {
+                Standing::Invited { left } => {
+                    let hours = left.as_secs().div_ceil(3600);
+                    output.say(&format!(
+                        "{name} was invited before, its token is good for {hours} more hours; for another one: {}",
+                        invite(name)
+                    ));
+                }
+                Standing::Member => {
+                    output.say(&format!("{name} is a member already; for another device: {}", invite(name)));
+                }
+                Standing::Unknown => {
+                    let token = certs::token(&authority, &identity, &address)?;
+                    output.say(&format!("{name} joins with: {} client --join {token} --data SOURCE", program()));
+                }
+            }
         }
         if arguments.invite.is_empty() {
-            let folder = quoted(&folder.display().to_string());
-            output.say(&format!("invite them with: {} certs invite {folder} NAME", program()));
+            output.say(&format!("invite them with: {}", invite("NAME")));
         }
         Ok(())
     }

@@ -115,6 +115,70 @@ fn a_coordinator_does_not_begin_with_a_list_that_it_cannot_trust() {
     say(federation.path(), &["certs", "revoke", "ca", "nobody"]).fails(3, &["issued nothing", "hint: "]);
 }
 
+/// What goes wrong without it: who names the wrong folder, or none, cannot finish what was begun, and the member stays.
+#[test]
+fn a_revocation_that_reached_no_coordinator_is_said_again_and_then_holds() {
+    let federation = Federation::new();
+    endless(&federation);
+    ["a", "b", "c"].into_iter().for_each(|name| federation.issue(name, "client"));
+    let Coordinator { mut process, address } = federation.coordinator(&[]);
+    let watched = Watched::new(&mut process);
+    let [_a, b, _c] =
+        [("a", "0"), ("b", "1"), ("c", "2")].map(|(name, part)| client(&federation, name, part, &address));
+    watched.round_of(3);
+    let folder = federation.path();
+    let revoke = |more: &[&str]| say(folder, &[&["certs", "revoke", "ca", "b"], more].concat());
+
+    for wrong in ["nowhere", "a"] {
+        revoke(&["--to", wrong]).fails(3, &[wrong, "identity folder of a coordinator", "copy ca/revoked.crl"]);
+    }
+    assert!(!folder.join("hub/revoked.crl").exists());
+    let again = revoke(&[]).ends_well();
+    assert!(again.out.contains("1 of `b` revoked before") && again.out.contains("--to DIR"), "{}", again.out);
+    // One wrong folder keeps no other one from the list.
+    revoke(&["--to", "nowhere", "--to", "hub"]).fails(3, &["nowhere"]);
+    b.end().fails(5, &["the certificate was revoked"]);
+    watched.round_of(2);
+    revoke(&["--to", "hub"]).ends_well();
+}
+
+/// What goes wrong without it: a token that somebody else has seen lets them in for a day, and nobody can do anything.
+#[test]
+fn an_invitation_is_taken_back_by_name_and_none_is_left_by_mistake() {
+    let federation = Federation::new();
+    endless(&federation);
+    let folder = federation.path();
+    let invitations =
+        |authority: &str| std::fs::read_dir(folder.join(authority).join("invitations")).map_or(0, Iterator::count);
+    let invite = |address: &str| say(folder, &["certs", "invite", "ca", "x", "--address", address]);
+    invite("nope").fails(2, &["cannot stand in a token"]);
+    assert_eq!(invitations("ca"), 0);
+    invite("hub.example:4434").ends_well();
+    assert_eq!(invitations("ca"), 1);
+    let revoked = say(folder, &["certs", "revoke", "ca", "x"]).ends_well();
+    assert!(revoked.out.contains("1 open invitation(s) of `x` taken back"), "{}", revoked.out);
+    assert_eq!(invitations("ca"), 0);
+    say(folder, &["certs", "revoke", "ca", "x"]).fails(3, &["no invitation is open", "hint: "]);
+
+    // A coordinator invites each name once, however often it is started, and nobody where a name is none.
+    let start = |names: &[&str]| {
+        let mut command = tributary(folder);
+        command.args(["coordinator", "run.toml", "--new-federation", "--json-lines", "--address-file", "address"]);
+        command.args(["--listen", "127.0.0.1:0", "--join-listen", "127.0.0.1:0"]);
+        Process::start(command.args(names.iter().flat_map(|name| ["--invite", name])))
+    };
+    start(&["a", "b c"]).end().fails(2, &["b c"]);
+    assert!(!folder.join("federation").exists());
+    for _ in 0..2 {
+        let coordinator = start(&["a", "b"]);
+        appears(&folder.join("address"));
+        coordinator.signal("TERM");
+        coordinator.end();
+        assert_eq!(invitations("federation/authority"), 2);
+        std::fs::remove_file(folder.join("address")).unwrap();
+    }
+}
+
 /// A coordinator that makes its own federation and gives certificates for so many seconds.
 fn founded(federation: &Federation, seconds: u64) -> (Process, Watched) {
     let mut command = tributary(federation.path());

@@ -33,6 +33,20 @@ pub const REQUEST_BYTES_MAX: usize = 4096;
 /// Invitations that may be open at once in one authority's folder.
 pub const INVITATIONS_MAX: usize = 10_000;
 
+/// How far a name has come with one authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A token was made and not used yet.
+    Invited {
+        /// How long it is still good.
+        left: Duration,
+    },
+    /// A certificate was issued that is valid.
+    Member,
+    /// Neither.
+    Unknown,
+}
+
 /// What a request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
