@@ -276,6 +276,9 @@ pub(crate) struct Coordinator {
     /// Seconds for which members' certificates are valid; by default seven days
     #[arg(long, hide = true)]
     pub(crate) member_seconds: Option<u64>,
+    /// Seconds for which the certificate that --new-federation makes for the coordinator is valid; by default 90 days
+    #[arg(long, hide = true)]
+    pub(crate) own_seconds: Option<u64>,
     /// Where to listen; port 0 is any free one
     #[arg(long, default_value = "0.0.0.0:4433")]
     pub(crate) listen: SocketAddr,

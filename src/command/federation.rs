@@ -19,7 +19,7 @@ use crate::output::Output;
 const AUTHORITY: &str = "federation/authority";
 const IDENTITY: &str = "federation/coordinator";
 
-/// How long the coordinator's own certificate is valid; a start after half of that makes a new one.
+/// How long the coordinator's own certificate is valid; it is renewed at half of that, or at a start after it.
 const COORDINATOR_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The file in the authority's folder that says where devices join, for `tributary certs invite`.
@@ -45,7 +45,8 @@ impl Federation {
         let authority = arguments.authority.clone().unwrap_or_else(|| AUTHORITY.into());
         let identity = arguments.identity.clone().unwrap_or_else(|| IDENTITY.into());
         let opened = open_or_make(&authority, run, output)?;
-        own_identity(&opened, &identity)?;
+        let validity = arguments.own_seconds.map_or(COORDINATOR_VALIDITY, Duration::from_secs);
+        own_identity(&opened, &identity, validity)?;
         Ok(Self { identity, authority: Some(authority) })
     }
 
@@ -78,9 +79,9 @@ impl Federation {
             .map_err(|error| Failure::new(RUN_FAILED, format!("could not write `{}`: {error}", file.display())))?;
         output.say(&format!("devices join at {address}"));
         let authority = Authority::open(folder).map_err(certs::invalid)?;
-        for name in &arguments.invite {
         let invite =
             |name: &str| format!("{} certs invite {} {name}", program(), quoted(&folder.display().to_string()));
+        for name in &arguments.invite {
             let identity = certs::invited(&authority, name, Role::Client)?;
             // Started again with the same arguments, it leaves one token for a device, not one for every start.
             match authority.standing(&identity, certs::now()).map_err(certs::invalid)? {
@@ -119,16 +120,17 @@ fn open_or_make(folder: &Path, run: &str, output: Output) -> Result<Authority, F
 }
 
 /// The coordinator's own identity, made new when less than half of its life is left.
-fn own_identity(authority: &Authority, folder: &Path) -> Result<(), Failure> {
+fn own_identity(authority: &Authority, folder: &Path, validity: Duration) -> Result<(), Failure> {
     if folder.join("chain.pem").exists() {
         let held = Credentials::load(folder).map_err(certs::invalid)?;
         if certs::now() < held.renew_at() {
             return Ok(());
         }
+        held.keep_endpoint_secret(folder).map_err(certs::invalid)?;
     }
     let name = "coordinator".parse().map_err(|error| Failure::new(INVALID, error))?;
     let identity = Identity { federation: authority.federation().to_owned(), role: Role::Coordinator, name };
-    let issued = authority.issue(&identity, COORDINATOR_VALIDITY, certs::now()).map_err(certs::invalid)?;
+    let issued = authority.issue(&identity, validity, certs::now()).map_err(certs::invalid)?;
     issued.replace(folder).map_err(certs::invalid)
 }
 

@@ -181,13 +181,44 @@ fn an_invitation_is_taken_back_by_name_and_none_is_left_by_mistake() {
 
 /// A coordinator that makes its own federation and gives certificates for so many seconds.
 fn founded(federation: &Federation, seconds: u64) -> (Process, Watched) {
+    founded_with(federation, &["--member-seconds", &seconds.to_string()])
+}
+
+/// A coordinator that makes its own federation, with these arguments.
+fn founded_with(federation: &Federation, more: &[&str]) -> (Process, Watched) {
     let mut command = tributary(federation.path());
     command.args(["coordinator", "run.toml", "--new-federation", "--json-lines", "--address-file", "address"]);
     command.args(["--listen", "127.0.0.1:0", "--join-listen", "127.0.0.1:0"]);
-    let mut process = Process::start(command.args(["--member-seconds", &seconds.to_string()]));
+    let mut process = Process::start(command.args(more));
     appears(&federation.path().join("address"));
     let watched = Watched::new(&mut process);
     (process, watched)
+}
+
+/// What goes wrong without it: a coordinator that runs for longer than its certificate turns away all who come (back).
+#[test]
+fn a_coordinator_renews_its_own_certificate_while_it_serves() {
+    const SECONDS: u64 = 6;
+    let federation = Federation::new();
+    endless(&federation);
+    let folder = federation.path();
+    let (coordinator, watched) = founded_with(&federation, &["--own-seconds", &SECONDS.to_string()]);
+    let began = Instant::now();
+    let own = || Credentials::load(&folder.join("federation/coordinator")).unwrap();
+    let first = own();
+    let token = |name| invite(folder, name);
+    let _early = [joining(folder, &token("a"), "a", "0"), joining(folder, &token("b"), "b", "1")];
+    let renewed = |event: &Value| event["text"].as_str().is_some_and(|text| text.contains("certificate was renewed"));
+    watched.until("renewal", renewed);
+    // The certificate with which both ports were opened is over: who comes now has seen another one.
+    std::thread::sleep(Duration::from_secs(SECONDS).saturating_sub(began.elapsed()) + Duration::from_secs(1));
+    let _late = joining(folder, &token("c"), "c", "2");
+    watched.round_of(3);
+    let last = own();
+    assert_ne!(last.chain(), first.chain());
+    assert_eq!(last.endpoint_secret(), first.endpoint_secret(), "a restart would be noticed as such");
+    coordinator.signal("TERM");
+    coordinator.end();
 }
 
 fn invite(folder: &Path, name: &str) -> String {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::authority::{Authority, not_issued};
 use crate::serial::Serial;
-use crate::{Error, files};
+use crate::{Credentials, Error, files};
 
 /// The folder inside the authority's.
 const FOLDER: &str = "invitations";
@@ -208,6 +208,27 @@ impl Authority {
         Ok(self.grant(identity.clone(), chain))
     }
 
+    /// A new certificate, with a new key, for the coordinator that has this authority at hand and came by `held` from it.
+    ///
+    /// # Errors
+    /// `held` is no coordinator's, is another authority's, or was revoked; else see [`NotGranted`].
+    pub fn renew_own(&self, held: &Credentials, now: SystemTime) -> Result<Credentials, NotGranted> {
+        if held.identity().role != Role::Coordinator {
+            return Err(NotGranted::OtherRole);
+        }
+        if !held.roots().iter().any(|root| Digest::of(root) == self.root()) {
+            return Err(NotGranted::OtherAuthority);
+        }
+        let lock = files::lock(self.folder())?;
+        if self.has_revoked(&Serial::of(&held.chain()[0])?)? {
+            return Err(NotGranted::Revoked);
+        }
+        let request = Request::new()?;
+        let chain = self.sign_request(request.pem(), held.identity(), held.validity(), now)?;
+        drop(lock);
+        Ok(request.granted(&chain, self.root_pem())?)
+    }
+
     fn sign_request(
         &self,
         request: &str,
@@ -256,7 +277,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::Credentials;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -370,6 +390,24 @@ mod tests {
         assert!(renew(first.identity(), &again, half).unwrap_err().contains("revoked"));
     }
 
+    /// What goes wrong without it: a coordinator that runs for longer than its certificate is a stranger to who comes back.
+    #[test]
+    fn a_coordinator_renews_itself_where_its_own_authority_is_at_hand() {
+        let (_folder, authority) = authority();
+        let held = authority.issue(&who("coordinator/hub"), DAY, now()).unwrap();
+        let renewed = authority.renew_own(&held, held.renew_at()).unwrap();
+        assert_eq!((renewed.identity(), renewed.validity()), (held.identity(), DAY));
+        assert_eq!(renewed.expires(), now() + DAY / 2 + DAY);
+        renewed.check(held.renew_at()).unwrap();
+        let refused = |held: &Credentials| authority.renew_own(held, now()).unwrap_err().to_string();
+        assert!(refused(&authority.issue(&who("client/a"), DAY, now()).unwrap()).contains("role"));
+        let (_folder, other) = self::authority();
+        assert!(refused(&other.issue(&who("coordinator/hub"), DAY, now()).unwrap()).contains("another authority"));
+        authority.revoke(&"hub".parse().unwrap(), now()).unwrap();
+        assert!(refused(&renewed).contains("revoked"));
+    }
+
+    /// What goes wrong without it: a token that somebody else has seen is good for a day, and nobody can do anything.
     #[test]
     fn revoking_a_name_takes_its_open_invitations_back_whatever_was_issued_to_it() {
         let (_folder, authority) = authority();

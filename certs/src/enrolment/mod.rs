@@ -68,6 +68,9 @@ pub enum NotGranted {
     /// Too late.
     #[error("the token has expired; ask for a new one")]
     Expired,
+    /// The coordinator has its certificate from elsewhere.
+    #[error("the certificate is of another authority")]
+    OtherAuthority,
     /// Renewal is for clients and evaluators.
     #[error("certificates of this role are not renewed here")]
     OtherRole,

@@ -20,6 +20,7 @@ use tributary_common::message::{Answer, Certificate, Join, Joined, short_text};
 use tributary_common::net::{self, EndpointKeys, close_code};
 
 use super::door::{Bounds, Crowd, Door, Entry, network};
+use super::own::Port;
 use super::session::Input;
 use super::{Error, Limits};
 
@@ -27,7 +28,7 @@ use super::{Error, Limits};
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
 #[expect(clippy::disallowed_methods, reason = "certificates are valid from now on")]
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }
 
@@ -79,6 +80,7 @@ impl Issuing {
 #[derive(Debug)]
 pub(super) struct Registrar {
     endpoint: Endpoint,
+    keys: EndpointKeys,
     issuing: Arc<Issuing>,
     limits: Limits,
 }
@@ -91,10 +93,21 @@ impl Registrar {
         limits: Limits,
     ) -> Result<Self, Error> {
         let tls = tls::join_server_config(credentials)?;
-        let keys = EndpointKeys::derive(&credentials.secret("tributary 2026-11 joining endpoint"));
+        let keys = EndpointKeys::derive(&credentials.endpoint_secret().joining());
         let endpoint = net::server_endpoint(address, tls, net::stranger_transport(), &keys)
             .map_err(|source| Error::Listen { address, source })?;
-        Ok(Self { endpoint, issuing, limits })
+        Ok(Self { endpoint, keys, issuing, limits })
+    }
+
+    /// This port, for the coordinator's next certificates.
+    pub(super) fn port(&self) -> Port {
+        let keys = self.keys.clone();
+        let configure = move |credentials: &Credentials| {
+            let tls = tls::join_server_config(credentials)?;
+            net::server_config(tls, net::stranger_transport(), &keys)
+                .map_err(|error| Error::Internal(error.to_string()))
+        };
+        Port { endpoint: self.endpoint.clone(), configure: Box::new(configure) }
     }
 
     pub(super) fn address(&self) -> std::io::Result<SocketAddr> {

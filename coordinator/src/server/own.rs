@@ -1,0 +1,105 @@
+//! The coordinator's own certificate: where it gives certificates itself, it renews its own at half of its life, while it
+//! serves. Handshakes from then on see the new one; who is connected stays so.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Endpoint, ServerConfig};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tributary_certs::Credentials;
+
+use super::Error;
+use super::registrar::{Issuing, now};
+use super::session::Input;
+
+/// Sleeps are no longer than this, because a machine that was suspended does not notice how the time went by.
+const NAP_MAX: Duration = Duration::from_secs(600);
+
+/// The shortest and the longest wait after a renewal that failed. Between them it is a tenth of what the certificate has
+/// left, so that the operator hears of it some thirty times before its end.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+
+/// With what a port accepts connections, by the coordinator's credentials.
+type Configure = dyn Fn(&Credentials) -> Result<ServerConfig, Error> + Send + Sync;
+
+/// A port whose certificate is replaced.
+pub(super) struct Port {
+    pub(super) endpoint: Endpoint,
+    pub(super) configure: Box<Configure>,
+}
+
+/// Who the coordinator is, and where that is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    pub(super) credentials: Credentials,
+    pub(super) folder: PathBuf,
+}
+
+impl Own {
+    /// Waits for at least `wait` until a renewal is due.
+    async fn is_due(&self, wait: Duration) {
+        tokio::time::sleep(wait).await;
+        while let Ok(left) = self.credentials.renew_at().duration_since(now()) {
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left.min(NAP_MAX)).await;
+        }
+    }
+
+    /// New credentials, on disk before anybody sees them.
+    async fn renewed(&self, issuing: &Arc<Issuing>) -> Result<Credentials, String> {
+        let (own, issuing) = (self.clone(), Arc::clone(issuing));
+        let renewed = tokio::task::spawn_blocking(move || {
+            let renewed = issuing.authority.renew_own(&own.credentials, now()).map_err(|error| error.to_string())?;
+            renewed.replace(&own.folder).map_err(|error| error.to_string())?;
+            Ok(renewed)
+        });
+        renewed.await.map_err(|error| error.to_string())?
+    }
+}
+
+/// Renews until told to close, and shows the new certificate at every port.
+pub(super) async fn keep(
+    mut own: Own,
+    issuing: Arc<Issuing>,
+    ports: Vec<Port>,
+    inputs: mpsc::Sender<Input>,
+    closing: CancellationToken,
+) {
+    let mut wait = Duration::ZERO;
+    loop {
+        if closing.run_until_cancelled(own.is_due(wait)).await.is_none() {
+            return;
+        }
+        let text = match own.renewed(&issuing).await.and_then(|renewed| show(renewed, &ports, &closing)) {
+            Ok(renewed) => {
+                own.credentials = renewed;
+                wait = Duration::ZERO;
+                "the coordinator's certificate was renewed".to_owned()
+            }
+            Err(reason) => {
+                let left = own.credentials.valid_for(now()).unwrap_or_default();
+                wait = (left / 10).clamp(RETRY.0, RETRY.1);
+                let hours = left.as_secs() / 3600;
+                format!("the coordinator's certificate was not renewed and ends in {hours} h: {reason}")
+            }
+        };
+        if inputs.send(Input::Notice { client: None, text }).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn show(renewed: Credentials, ports: &[Port], closing: &CancellationToken) -> Result<Credentials, String> {
+    for port in ports {
+        let config = (port.configure)(&renewed).map_err(|error| error.to_string())?;
+        // A port that closes accepts nobody any more.
+        if !closing.is_cancelled() {
+            port.endpoint.set_server_config(Some(config));
+        }
+    }
+    Ok(renewed)
+}
