@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use quinn::{Connection, ConnectionError, Endpoint, TransportErrorCode};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tributary_certs::enrolment::Token;
 use tributary_certs::{Authority, Credentials, RevocationFile, revocation, tls};
+use tributary_client::join;
 use tributary_common::Digest;
 use tributary_common::config::Document;
 use tributary_common::id::RunId;
+use tributary_common::identity::Identity;
 use tributary_common::message::{Answer, Put, Ready, Request, ToClient, ToCoordinator, Wire};
 use tributary_common::net::{self, Pace, Windows};
 use tributary_coordinator::server::{Issuing, Limits, Rate, Run, Server};
@@ -252,6 +255,27 @@ fn devices_that_join_beyond_their_limit_are_refused() {
         while small.device().await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    });
+}
+
+/// What goes wrong without it: of many devices that are switched on together behind one router most give up.
+#[test]
+fn a_device_that_finds_no_room_asks_again_until_there_is() {
+    runtime().block_on(async {
+        let small = Small::new(Limits { joining_connections: 1, ..Limits::default() });
+        let (endpoint, connection) = small.device().await.unwrap();
+        let authority = Authority::open(&small.federation.path().join("ca")).unwrap();
+        let identity: Identity = "tributary://test/client/d".parse().unwrap();
+        let secret = authority.invite(&identity, SystemTime::now()).unwrap();
+        let token = Token { address: small.joining.to_string(), root: authority.root(), secret };
+        let folder = small.federation.path().join("d");
+        let joining = join::member(&token, &folder);
+        tokio::pin!(joining);
+        let early = tokio::time::timeout(BEHIND, &mut joining).await;
+        assert!(early.is_err(), "{early:?}");
+        connection.close(0_u8.into(), b"");
+        endpoint.wait_idle().await;
+        assert_eq!(*joining.await.unwrap().identity(), identity);
     });
 }
 
