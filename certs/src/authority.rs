@@ -164,6 +164,19 @@ impl Authority {
         &self.root_pem
     }
 
+    /// The roots to trust from now on, as the folder holds them: a root that is added while a coordinator runs reaches its
+    /// members with their renewals.
+    pub(crate) fn bundle(&self) -> Result<String, Error> {
+        let file = self.folder.join(FILES[0]);
+        let pem = files::read(&file)?;
+        let broken = |why: String| Error::Broken { file: file.clone(), why };
+        let roots = bundle::parse(&pem).map_err(broken)?;
+        if Digest::of(&roots[0]) != self.root() {
+            return Err(broken("its first root is another one than before; start again to use it".to_owned()));
+        }
+        Ok(pem)
+    }
+
     /// The fingerprint of its own root: BLAKE3 of the certificate. In a bundle of two the own root stands first.
     #[must_use]
     pub fn root(&self) -> Digest {
@@ -512,6 +525,21 @@ mod tests {
         assert_not_issued(&mixed, "north/client/a", DAY, now(), "its authority is not trusted here");
         swap("root.crt");
         Authority::open(folder.path()).unwrap().issue(&identity("north/client/a"), DAY, now()).unwrap();
+    }
+
+    /// What goes wrong without it: a root that is added reaches nobody until the coordinator is started again.
+    #[test]
+    fn a_root_that_is_added_is_handed_out_and_another_in_the_first_place_is_not() {
+        let ((folder, authority), (other, _)) = (create(), create());
+        let file = folder.path().join("root.crt");
+        let [own, new] = [&folder, &other].map(|at| fs::read_to_string(at.path().join("root.crt")).unwrap());
+        assert_eq!(authority.bundle().unwrap(), own);
+        fs::write(&file, format!("{own}{new}")).unwrap();
+        assert_eq!(authority.bundle().unwrap(), format!("{own}{new}"));
+        for bad in [format!("{new}{own}"), new.clone(), String::new(), "nonsense".to_owned()] {
+            fs::write(&file, bad).unwrap();
+            assert!(matches!(authority.bundle(), Err(Error::Broken { .. })));
+        }
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Authority {
             if answered.request != digest || !is_kept {
                 return Err(NotGranted::Used);
             }
-            return Ok(self.grant(invitation.identity, answered.chain));
+            return Ok(self.grant(invitation.identity, answered.chain)?);
         }
         if invitation.expires <= now {
             return Err(NotGranted::Expired);
@@ -180,7 +180,7 @@ impl Authority {
         // Before the answer leaves: a token that was answered is used, whatever happens next.
         files::replace_private(&path, &invitation.text())?;
         drop(lock);
-        Ok(self.grant(invitation.identity, chain))
+        Ok(self.grant(invitation.identity, chain)?)
     }
 
     /// A new certificate for a member that came with a good one, for another key. Asked under the folder's lock, so that
@@ -205,13 +205,14 @@ impl Authority {
         }
         let chain = self.sign_request(request, identity, validity, now)?;
         drop(lock);
-        Ok(self.grant(identity.clone(), chain))
+        Ok(self.grant(identity.clone(), chain)?)
     }
 
-    /// A new certificate, with a new key, for the coordinator that has this authority at hand and came by `held` from it.
+    /// A new certificate, with a new key, for the coordinator that has this authority at hand and trusts its root: its
+    /// clients do too.
     ///
     /// # Errors
-    /// `held` is no coordinator's, is another authority's, or was revoked; else see [`NotGranted`].
+    /// `held` is no coordinator's, does not trust this authority, or was revoked; else see [`NotGranted`].
     pub fn renew_own(&self, held: &Credentials, now: SystemTime) -> Result<Credentials, NotGranted> {
         if held.identity().role != Role::Coordinator {
             return Err(NotGranted::OtherRole);
@@ -226,7 +227,7 @@ impl Authority {
         let request = Request::new()?;
         let chain = self.sign_request(request.pem(), held.identity(), held.validity(), now)?;
         drop(lock);
-        Ok(request.granted(&chain, self.root_pem())?)
+        Ok(request.granted(&chain, &self.bundle()?)?)
     }
 
     fn sign_request(
@@ -239,8 +240,8 @@ impl Authority {
         Ok(self.sign_locked(identity, validity, now, &readable(request)?)?)
     }
 
-    fn grant(&self, identity: Identity, chain: String) -> Grant {
-        Grant { identity, chain, roots: self.root_pem().to_owned() }
+    fn grant(&self, identity: Identity, chain: String) -> Result<Grant, Error> {
+        Ok(Grant { identity, chain, roots: self.bundle()? })
     }
 
     /// Takes back every invitation of a name; how many of them were open at `now`. The caller holds the folder's lock.

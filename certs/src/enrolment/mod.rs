@@ -68,8 +68,8 @@ pub enum NotGranted {
     /// Too late.
     #[error("the token has expired; ask for a new one")]
     Expired,
-    /// The coordinator has its certificate from elsewhere.
-    #[error("the certificate is of another authority")]
+    /// Who trusts the roots of the coordinator would not trust this authority.
+    #[error("the identity is of another authority and does not trust this one")]
     OtherAuthority,
     /// Renewal is for clients and evaluators.
     #[error("certificates of this role are not renewed here")]
