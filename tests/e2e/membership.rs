@@ -221,6 +221,56 @@ fn a_coordinator_renews_its_own_certificate_while_it_serves() {
     coordinator.end();
 }
 
+/// What goes wrong without it: a root cannot be changed while a federation is at work.
+#[test]
+fn a_new_root_reaches_members_and_coordinator_with_their_renewals_and_lets_its_own_in() {
+    let federation = Federation::new();
+    endless(&federation);
+    let folder = federation.path();
+    let (coordinator, watched) = founded_with(&federation, &["--own-seconds", "6", "--member-seconds", "8"]);
+    let members = [("a", "0"), ("b", "1")].map(|(name, part)| joining(folder, &invite(folder, name), name, part));
+    appears(&folder.join("b/chain.pem"));
+    // Another authority of the same federation; the old one vouches for it by its bundle.
+    let hub = Credentials::load(&folder.join("federation/coordinator")).unwrap();
+    say(folder, &["certs", "init", "next", "--federation", &hub.identity().federation]).ends_well();
+    say(folder, &["certs", "issue", "next", "c", "--out", "c"]).ends_well();
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+    let both = format!("{}{}", read("federation/authority/root.crt"), read("next/root.crt"));
+    for file in ["federation/authority/root.crt", "c/root.pem"] {
+        std::fs::write(folder.join(file), &both).unwrap();
+    }
+    let began = Instant::now();
+    for file in ["a/root.pem", "b/root.pem", "federation/coordinator/root.pem"] {
+        while read(file) != both {
+            assert!(began.elapsed() < PATIENCE, "{file} is as it was");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let port = read("address");
+    let _c = client(&federation, "c", "2", port.trim());
+    watched.round_of(3);
+    drop(members);
+    coordinator.signal("TERM");
+    coordinator.end();
+}
+
+/// What goes wrong without it: two devices with one identity keep each other from all work, and nobody knows why.
+#[test]
+fn an_identity_that_is_in_use_twice_is_told_to_the_operator() {
+    let federation = Federation::new();
+    endless(&federation);
+    federation.issue("a", "client");
+    let Coordinator { mut process, address } = federation.coordinator(&[]);
+    let watched = Watched::new(&mut process);
+    let two = [(); 2].map(|()| {
+        let state = tempfile::tempdir().unwrap();
+        let more = ["--run", "run.toml", "--part", "0", "--quiet", "--state", state.path().to_str().unwrap()];
+        (federation.client_with("a", &address, &more), state)
+    });
+    watched.notice("a", "in use from two places at once, 127.0.0.1 and 127.0.0.1: 4 connections in a row");
+    drop(two);
+}
+
 fn invite(folder: &Path, name: &str) -> String {
     say(folder, &["certs", "invite", "federation/authority", name]).ends_well().out.trim().to_owned()
 }

@@ -3,6 +3,7 @@
 
 mod bucket;
 mod door;
+mod doubles;
 mod driver;
 mod fold;
 mod limits;
