@@ -221,6 +221,23 @@ fn a_coordinator_renews_its_own_certificate_while_it_serves() {
     coordinator.end();
 }
 
+/// What goes wrong without it: a coordinator ends when its certificate could not be renewed, or ends up without one unheard.
+#[test]
+fn a_coordinator_that_cannot_renew_itself_says_so_and_serves_on() {
+    let federation = Federation::new();
+    endless(&federation);
+    let folder = federation.path();
+    let (coordinator, watched) = founded_with(&federation, &["--own-seconds", "8"]);
+    say(folder, &["certs", "revoke", "federation/authority", "coordinator"]).ends_well();
+    let refused = |event: &Value| {
+        event["text"].as_str().is_some_and(|text| text.contains("was not renewed") && text.contains("revoked"))
+    };
+    watched.until("first try", refused);
+    watched.until("second try", refused);
+    coordinator.signal("TERM");
+    coordinator.end();
+}
+
 /// What goes wrong without it: a root cannot be changed while a federation is at work.
 #[test]
 fn a_new_root_reaches_members_and_coordinator_with_their_renewals_and_lets_its_own_in() {

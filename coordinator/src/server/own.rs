@@ -17,9 +17,15 @@ use super::session::Input;
 /// Sleeps are no longer than this, because a machine that was suspended does not notice how the time went by.
 const NAP_MAX: Duration = Duration::from_secs(600);
 
-/// The shortest and the longest wait after a renewal that failed. Between them it is a tenth of what the certificate has
-/// left, so that the operator hears of it some thirty times before its end.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+/// The shortest and the longest wait after a renewal that failed.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
+
+/// How long to wait after a renewal that failed, by what the certificate has left: a quarter of it, so that the operator
+/// hears of it more often towards the end, and still not more than a hundred times in all.
+fn retry_after(left: Duration) -> Duration {
+    // Once it has ended there is no hurry: nobody comes in, and the operator was told.
+    if left.is_zero() { RETRY.1 } else { (left / 4).clamp(RETRY.0, RETRY.1) }
+}
 
 /// With what a port accepts connections, by the coordinator's credentials.
 type Configure = dyn Fn(&Credentials) -> Result<ServerConfig, Error> + Send + Sync;
@@ -82,7 +88,7 @@ pub(super) async fn keep(
             }
             Err(reason) => {
                 let left = own.credentials.valid_for(now()).unwrap_or_default();
-                wait = (left / 10).clamp(RETRY.0, RETRY.1);
+                wait = retry_after(left);
                 let hours = left.as_secs() / 3600;
                 format!("the coordinator's certificate was not renewed and ends in {hours} h: {reason}")
             }
@@ -102,4 +108,23 @@ fn show(renewed: Credentials, ports: &[Port], closing: &CancellationToken) -> Re
         }
     }
     Ok(renewed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_that_fails_is_tried_often_enough_and_told_no_more_than_a_hundred_times() {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        for (validity, least) in [(90 * DAY, 40), (DAY, 20), (Duration::from_secs(6), 2)] {
+            let (mut left, mut n_tries) = (validity / 2, 0);
+            while !left.is_zero() {
+                left = left.saturating_sub(retry_after(left));
+                n_tries += 1;
+            }
+            assert!((least..100).contains(&n_tries), "{n_tries} tries in {validity:?}");
+        }
+        assert_eq!(retry_after(Duration::ZERO), DAY);
+    }
 }
