@@ -93,7 +93,7 @@ fn a_revoked_client_is_out_within_five_seconds_and_the_run_goes_on() {
 
     say(federation.path(), &["certs", "revoke", "ca", "b", "--to", "hub"]).ends_well();
     let began = Instant::now();
-    b.end().fails(5, &["not authorised", "the certificate was revoked"]);
+    b.end().fails(5, &["not authorised", "the certificate was revoked", "hint: ", "tributary certs invite"]);
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
     watched.notice("b", "sent away");
     watched.round_of(2);

@@ -6,8 +6,8 @@ pub(super) const CRYPTO_ERROR: u64 = 0x100;
 /// What helps in most cases.
 pub(super) const ISSUE: &str = "issue a new one with `tributary certs issue`";
 
-/// Whoever was sent away comes back the way it came.
-const AGAIN: &str = "if it should be let in again, make a new token with `tributary certs invite`, or issue a new one with \
+/// What to do about a certificate that was revoked: whoever was sent away comes back the way it came.
+pub const AGAIN: &str = "if it should be let in again, make a new token with `tributary certs invite`, or issue a new one with \
     `tributary certs issue` where keys are carried by hand";
 
 const SAME_AUTHORITY: &str = "both sides need identities that one authority issued; `tributary certs show` prints them";

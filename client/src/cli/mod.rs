@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use tokio::task::JoinSet;
-use tributary_certs::Credentials;
 use tributary_certs::enrolment::Token;
+use tributary_certs::{Credentials, tls};
 use tributary_common::config::Document;
 use tributary_common::id::ClientId;
 use tributary_common::identity::{Identity, Role};
@@ -405,7 +405,11 @@ fn failure(error: agent::Error) -> Failure {
         agent::Error::Unreachable { .. } => {
             Failure::new(UNREACHABLE, error).with_hint(Some("check the address, and that UDP gets through to its port"))
         }
-        agent::Error::NotAuthorised(_) => Failure::new(NOT_AUTHORISED, error),
+        agent::Error::NotAuthorised(ref reason) => {
+            // A refused handshake says what to do; a connection that was closed had one, until its certificate was revoked.
+            let hint = (!reason.contains("hint: ")).then_some(tls::AGAIN);
+            Failure::new(NOT_AUTHORISED, error).with_hint(hint)
+        }
         agent::Error::Unfit(_) => Failure::new(INVALID, error)
             .with_hint(Some("look at the data with `tributary client --check --run RUN.toml --data SOURCE`")),
         other => Failure::new(RUN_FAILED, other),
