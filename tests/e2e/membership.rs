@@ -195,6 +195,32 @@ fn founded_with(federation: &Federation, more: &[&str]) -> (Process, Watched) {
     (process, watched)
 }
 
+/// What goes wrong without it: a machine that loses power at its first start never starts again.
+#[test]
+fn a_federation_that_was_half_made_is_finished_at_the_next_start() {
+    let federation = Federation::new();
+    endless(&federation);
+    let folder = federation.path();
+    let end = |(coordinator, _watched): (Process, Watched)| {
+        coordinator.signal("TERM");
+        coordinator.end();
+        std::fs::remove_file(folder.join("address")).unwrap();
+    };
+    end(founded(&federation, 60));
+    let read = |file: &str| std::fs::read(folder.join("federation/authority").join(file)).unwrap();
+    let root = [read("root.key"), read("root.crt")];
+    for lost in ["authority/issuing.crt", "authority/issuing.key", "authority/issued"] {
+        std::fs::remove_file(folder.join("federation").join(lost)).unwrap();
+    }
+    std::fs::remove_dir_all(folder.join("federation/coordinator")).unwrap();
+    let again = founded(&federation, 60);
+    let _members =
+        [("a", "0"), ("b", "1"), ("c", "2")].map(|(name, part)| joining(folder, &invite(folder, name), name, part));
+    again.1.round_of(3);
+    assert_eq!([read("root.key"), read("root.crt")], root);
+    end(again);
+}
+
 /// What goes wrong without it: a coordinator that runs for longer than its certificate turns away all who come (back).
 #[test]
 fn a_coordinator_renews_its_own_certificate_while_it_serves() {
