@@ -15,6 +15,7 @@ const PAGES: &[&str] = &[
     "README.md",
     "SECURITY.md",
     "STYLE.md",
+    "docs/limits.md",
     "docs/performance.md",
     "docs/reliability.md",
     "docs/run-file.md",
@@ -100,10 +101,11 @@ fn every_path_and_link_in_the_pages_exists() {
 fn every_test_that_the_pages_name_exists() {
     let sources = sources();
     let mut n = 0;
-    for name in ["ARCHITECTURE.md", "SECURITY.md", "docs/reliability.md"] {
+    for name in ["ARCHITECTURE.md", "SECURITY.md", "docs/limits.md", "docs/reliability.md"] {
         // Names of tests are sentences: at least four words.
         for test in quoted(&page(name)).into_iter().filter(|word| is_sentence(word)) {
-            let is_there = ["(", "<"].iter().any(|end| sources.contains(&format!("fn {test}{end}")));
+            let is_limit = sources.contains(&format!("    pub {test}: "));
+            let is_there = is_limit || ["(", "<"].iter().any(|end| sources.contains(&format!("fn {test}{end}")));
             assert!(is_there, "{name}: there is no test `{test}`");
             n += 1;
         }
@@ -152,4 +154,15 @@ fn every_key_of_every_section_is_in_the_reference() {
         }
     }
     assert!(n > 35, "the parsers name their keys: {n} found");
+}
+
+#[test]
+fn every_limit_of_the_coordinator_is_on_its_page() {
+    let page = page("docs/limits.md");
+    let known: BTreeSet<&str> = quoted(&page).into_iter().collect();
+    let text = std::fs::read_to_string(root().join("coordinator/src/server/limits.rs")).unwrap();
+    let fields = text.split("pub struct Limits {").nth(1).unwrap().split("\n}").next().unwrap();
+    let names: Vec<_> = fields.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()).collect();
+    assert!(names.len() > 15, "the limits are found: {names:?}");
+    names.iter().for_each(|name| assert!(known.contains(name), "docs/limits.md does not tell of `{name}`"));
 }

@@ -16,7 +16,7 @@ use crate::round::Row;
 use crate::store::journal::Found;
 
 /// The key's file in the run's folder; for its owner alone.
-const FILE: &str = "receipt.key";
+pub(crate) const FILE: &str = "receipt.key";
 
 /// Length of a key in bytes.
 const KEY_BYTES: usize = 32;

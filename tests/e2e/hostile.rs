@@ -25,10 +25,15 @@ pub(crate) struct Liar {
 impl Liar {
     /// Connects as `name` and gets as far as `Welcome`.
     pub(crate) async fn connect(federation: &Federation, name: &str, address: &str) -> Self {
+        Self::connect_with(federation, name, address, Windows::default()).await
+    }
+
+    /// [`Liar::connect`] with other windows.
+    pub(crate) async fn connect_with(federation: &Federation, name: &str, address: &str, windows: Windows) -> Self {
         let credentials = Credentials::load(&federation.path().join(name)).unwrap();
         let address = address.parse().unwrap();
         let tls = tls::client_config(&credentials).unwrap();
-        let endpoint = net::client_endpoint(address, tls, net::transport(Windows::default())).unwrap();
+        let endpoint = net::client_endpoint(address, tls, net::transport(windows)).unwrap();
         let connection = endpoint.connect(address, "coordinator").unwrap().await.unwrap();
         let (mut control, recv) = connection.open_bi().await.unwrap();
         let hello = Hello { software: "lies".to_owned(), device: "cpu".to_owned(), holding: None };

@@ -1,7 +1,10 @@
 //! A run's folder as its owner handles it: looked at, checked, taken back to an earlier version.
 
+use tributary_common::message::{Ready, ToClient, ToCoordinator};
 use tributary_coordinator::store::{Durability, Folder, Keeping};
 
+use super::federation::Federation;
+use super::hostile::Liar;
 use super::process::{example, run, say, tributary};
 
 #[test]
@@ -69,4 +72,32 @@ fn a_run_that_was_killed_before_its_first_row_begins_again_in_its_folder() {
         assert_eq!(events.last().unwrap()["rounds"], 2);
         assert!(say(folder.path(), &["verify", "here"]).ends_well().out.starts_with("whole: "));
     }
+}
+
+/// What goes wrong without it: whoever holds an earlier receipt is told that it is forged.
+#[test]
+fn a_key_of_receipts_that_is_gone_is_told() {
+    let federation = Federation::new();
+    federation.run_file(&[
+        ("wait_for = 10", "wait_for = 1"),
+        ("quorum = 10", "quorum = 1"),
+        ("on = [\"train\", \"central\"]", "on = []"),
+    ]);
+    federation.issue("ann", "client");
+    let coordinator = federation.coordinator(&["--out", "run"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut ann = Liar::connect(&federation, "ann", &coordinator.address).await;
+        ann.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
+        let offer = ann.offer().await;
+        let (put, bytes) = ann.honest(&offer, 1e-3);
+        ann.put(put, &bytes).await;
+        assert!(matches!(ann.heard(offer.ticket).await, ToClient::Receipt { .. }));
+    });
+    coordinator.process.signal("INT");
+    coordinator.process.end();
+    std::fs::remove_file(federation.path().join("run/receipt.key")).unwrap();
+    let mut again = federation.coordinator(&["--out", "run", "--resume"]);
+    let text = |event: &serde_json::Value| event["text"].as_str().unwrap_or_default().to_owned();
+    assert!(again.process.events().any(|event| text(&event).contains("`receipt.key` is gone")));
 }

@@ -27,18 +27,19 @@ struct Small {
     federation: Federation,
     address: String,
     joining: SocketAddr,
-    _serving: JoinSet<()>,
+    serving: JoinSet<()>,
 }
 
 impl Small {
     fn new(limits: Limits) -> Self {
-        Self::of(limits, 1)
+        Self::of(limits, 1, 50)
     }
 
-    /// With a run that begins with so many clients.
-    fn of(limits: Limits, wait_for: u8) -> Self {
+    /// With a run that begins with so many clients and has so many rounds.
+    fn of(limits: Limits, wait_for: u8, rounds: u8) -> Self {
         let federation = Federation::new();
         let file = federation.run_file(&[
+            ("rounds = 50", &format!("rounds = {rounds}")),
             ("wait_for = 10", &format!("wait_for = {wait_for}")),
             ("quorum = 10", "quorum = 1"),
             ("on = [\"train\", \"central\"]", "on = []"),
@@ -62,7 +63,7 @@ impl Small {
         serving.spawn(async move {
             server.serve(run, CancellationToken::new(), |_| {}).await.unwrap();
         });
-        Self { federation, address, joining, _serving: serving }
+        Self { federation, address, joining, serving }
     }
 
     /// A device without a certificate, at the port for joining; it says nothing.
@@ -363,7 +364,7 @@ fn a_connection_has_eight_streams_and_the_ninth_waits_for_one_to_end() {
 #[test]
 fn an_upload_beyond_the_budget_waits_until_another_has_ended() {
     runtime().block_on(async {
-        let small = Small::of(Limits { upload_bytes: 1, ..Limits::default() }, 2);
+        let small = Small::of(Limits { upload_bytes: 1, ..Limits::default() }, 2, 50);
         let mut liars = [small.join("a").await, small.join("b").await];
         for liar in &mut liars {
             liar.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
@@ -388,4 +389,83 @@ fn an_upload_beyond_the_budget_waits_until_another_has_ended() {
         first_send.finish().unwrap();
         assert_eq!(waiting.await.unwrap(), Answer::Permit { from: 0 });
     });
+}
+
+/// What goes wrong without it: members that take no byte of one model after another hold all of them in the coordinator's
+/// memory.
+#[test]
+fn whoever_does_not_take_a_model_that_is_over_is_sent_away() {
+    runtime().block_on(async {
+        let old_model = Duration::from_millis(100);
+        let small = Small::new(Limits { old_model, ..Limits::default() });
+        // Room for all that is said, and not for a model.
+        let windows = Windows { stream_bytes: 2048, ..Windows::default() };
+        let slow = Liar::connect_with(&small.federation, "b", &small.address, windows).await;
+        let mut ann = small.join("a").await;
+        ann.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
+        let offer = ann.offer().await;
+        let (mut send, mut recv) = slow.connection.open_bi().await.unwrap();
+        net::write_message(&mut send, &Request::Get { digest: offer.model, from: 0 }).await.unwrap();
+        let answer: Answer = net::read_message(&mut recv).await.unwrap();
+        assert!(matches!(answer, Answer::Bytes { len } if len > 2048), "{answer:?}");
+        // As long as it is served, it may take as long as it wants.
+        tokio::time::sleep(3 * old_model).await;
+        assert_eq!(slow.connection.close_reason(), None);
+        ann.say(&ToCoordinator::Accept { ticket: offer.ticket }).await;
+        let (put, bytes) = ann.honest(&offer, 1e-3);
+        ann.put(put, &bytes).await;
+        let next = ann.offer().await;
+        ann.say(&ToCoordinator::Accept { ticket: next.ticket }).await;
+        let (put, bytes) = ann.honest(&next, 1e-3);
+        ann.put(put, &bytes).await;
+        let closed = tokio::time::timeout(Duration::from_secs(30), slow.connection.closed()).await.unwrap();
+        assert!(closed.to_string().contains("is over and still not taken"), "{closed}");
+    });
+}
+
+#[test]
+fn a_stranger_is_heard_no_further_than_its_bytes_in_flight() {
+    runtime().block_on(async {
+        let limits = Limits { stranger_bytes: 10_000, ..Limits::default() };
+        let small = Small::new(limits);
+        let (_endpoint, connection) = small.knock("a").await.unwrap();
+        // The beginning of a `Hello`, which is read; nothing else is.
+        let (mut hello, _) = connection.open_bi().await.unwrap();
+        hello.write_all(&[9]).await.unwrap();
+        let (mut streams, mut taken) = (Vec::new(), 1);
+        for _ in 0..2 {
+            let (mut send, recv) = connection.open_bi().await.unwrap();
+            let write = async {
+                while let Ok(count) = send.write(&[0; 1000]).await {
+                    taken += count;
+                }
+            };
+            drop(tokio::time::timeout(Duration::from_millis(300), write).await);
+            streams.push((send, recv));
+        }
+        assert!((10_000..=10_001).contains(&taken), "all streams together: {taken}");
+    });
+}
+
+/// Plays a run of one round whose only member then stays or leaves.
+fn ends_with(linger: Duration, stays: bool) {
+    runtime().block_on(async {
+        let mut small = Small::of(Limits { linger, ..Limits::default() }, 1, 1);
+        let mut ann = small.join("a").await;
+        ann.say(&ToCoordinator::Ready(Ready { examples: 10, holdout: 0 })).await;
+        let offer = ann.offer().await;
+        ann.say(&ToCoordinator::Accept { ticket: offer.ticket }).await;
+        let (put, bytes) = ann.honest(&offer, 1e-3);
+        ann.put(put, &bytes).await;
+        ann.heard(offer.ticket).await;
+        let _member = Some(ann).filter(|_| stays);
+        let ended = tokio::time::timeout(Duration::from_secs(30), small.serving.join_next()).await;
+        assert!(ended.is_ok(), "it lingers for ever");
+    });
+}
+
+#[test]
+fn a_coordinator_whose_run_is_over_ends_when_the_last_member_has_left_or_lingered_long_enough() {
+    ends_with(Duration::from_secs(3600), false);
+    ends_with(Duration::from_millis(100), true);
 }

@@ -1,7 +1,7 @@
 //! `tributary load`: many clients against a coordinator that is meant to bear them.
 
 use super::federation::Federation;
-use super::process::{Process, say, tributary};
+use super::process::{Process, free_address, say, tributary};
 
 /// Starts a coordinator for twenty clients and loads it; the summary.
 fn load(more: &[&str]) -> serde_json::Value {
@@ -45,4 +45,13 @@ fn a_load_without_an_authority_says_what_it_needs() {
     say(folder.path(), &["load", "--authority", "nowhere", "--coordinator", "127.0.0.1:1"]).fails(3, &["nowhere"]);
     let arguments = ["load", "--authority", "ca", "--coordinator", "127.0.0.1:1", "--churn", "2"];
     say(folder.path(), &arguments).fails(2, &["must be from 0 to 1"]);
+}
+
+/// What goes wrong without it: a load that reached nobody looks like one that was borne.
+#[test]
+fn a_load_that_reaches_nobody_fails() {
+    let federation = Federation::new();
+    let address = free_address();
+    let arguments = ["load", "--authority", "ca", "--coordinator", &address, "--clients", "3", "--seconds", "0.5"];
+    say(federation.path(), &arguments).fails(1, &["none of 3 clients joined", "doctor"]);
 }

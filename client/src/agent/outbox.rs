@@ -3,6 +3,7 @@
 //!
 //! A file holds the offer that it answers and the update's header, as the frames that they travel in, then the update.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -107,7 +108,13 @@ impl Outbox {
                 finished.push(Finished { at: entry.metadata()?.modified()?, ticket, run });
             }
         }
-        finished.sort_unstable_by_key(|one| (one.at, one.ticket));
+        // Within a run the work tells: a clock may jump. Runs come in the order of the last that was finished for each.
+        let mut last = BTreeMap::new();
+        for one in &finished {
+            let at = last.entry(one.run).or_insert(one.at);
+            *at = (*at).max(one.at);
+        }
+        finished.sort_unstable_by_key(|one| (last[&one.run], one.run, one.ticket));
         Ok(finished)
     }
 }
@@ -158,6 +165,8 @@ fn split<T: Wire>(bytes: &[u8]) -> io::Result<(T, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use tributary_common::Digest;
     use tributary_common::id::{Slot, Version};
@@ -210,6 +219,21 @@ mod tests {
             assert!(fs::read_dir(folder.path()).unwrap().count() <= UPDATES_MAX);
             assert_eq!(restore(&outbox, RUN).unwrap(), Some(update(round)));
         }
+    }
+
+    /// What goes wrong without it: the clock is set back, and the update of an earlier round is given in the place of the last.
+    #[test]
+    fn the_last_work_is_the_newest_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(folder.path()).unwrap();
+        let other = RunId([9; 16]);
+        for (run, round, hours) in [(other, 9, 2), (RUN, 1, 3), (RUN, 2, 1)] {
+            keep(&outbox, run, round);
+            let file = File::options().write(true).open(outbox.path(run, update(round).offer.ticket)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600)).unwrap();
+        }
+        assert_eq!(outbox.newest().unwrap(), Some((RUN, update(2).offer.ticket)));
+        assert_eq!(restore(&outbox, RUN).unwrap(), Some(update(2)));
     }
 
     #[test]

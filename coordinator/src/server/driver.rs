@@ -33,7 +33,7 @@ use super::spool::Spool;
 use super::writer::{self, Safe};
 use super::{Error, Run};
 use crate::Strategy;
-use crate::receipt::Receipts;
+use crate::receipt::{self, Receipts};
 use crate::record::{Recorder, reason_word};
 use crate::round::{Effect, Event, Machine, Phase, Reason, Recorded, Report, Roster, Row, Standing};
 use crate::store::journal::Brings;
@@ -121,15 +121,15 @@ async fn safe(journal: &mut Option<writer::Thread>) -> Safe {
     }
 }
 
-/// What gives the receipts of `run`, under its key where it has a folder.
-fn receipts(run: RunId, folder: Option<PathBuf>) -> Result<Receipts, Error> {
+/// What gives the receipts of `run`, under its key where it has a folder; and what to tell if that is not the key of before.
+fn receipts(run: RunId, folder: Option<PathBuf>, rows: &[Recorded]) -> Result<(Receipts, Option<String>), Error> {
     let fresh = tributary_certs::random_key()?;
-    match folder {
-        Some(path) => {
-            Receipts::kept_in(&path, run, fresh).map_err(|source| crate::store::Error::Io { path, source }.into())
-        }
-        None => Ok(Receipts::new(run, fresh)),
-    }
+    let Some(path) = folder else { return Ok((Receipts::new(run, fresh), None)) };
+    let is_lost = !path.join(receipt::FILE).exists()
+        && rows.iter().any(|recorded| matches!(recorded.row, Row::UpdateAccepted { .. }));
+    let lost = format!("`{}` is gone from the run's folder: earlier receipts prove nothing any more", receipt::FILE);
+    let receipts = Receipts::kept_in(&path, run, fresh).map_err(|source| crate::store::Error::Io { path, source })?;
+    Ok((receipts, is_lost.then_some(lost)))
 }
 
 /// The machine of a run, new or as an earlier process left it.
@@ -174,7 +174,7 @@ impl Driver {
         let first = recorder.run(run.id, &run.strategy, run.config, run.model.digest(), clients, "coordinator");
         let welcome = Welcome { run: run.id, plan: run.plan, version, done: None, return_ms: 0 };
         let open = machine.open_ticket();
-        let receipts = receipts(run.id, run.store.folder())?;
+        let (receipts, lost) = receipts(run.id, run.store.folder(), &rows)?;
         let mut driver = Self {
             machine,
             recorder,
@@ -210,6 +210,7 @@ impl Driver {
             driver.models.add(version, model.digest(), model);
         }
         driver.publish(&first)?;
+        lost.into_iter().try_for_each(|text| driver.publish(&Recorder::notice(None, text)))?;
         if driver.recorder.has_reached_target(version) {
             driver.events.push_back(Event::TargetReached);
         }

@@ -54,6 +54,9 @@ pub struct Limits {
     pub upload_pace: Pace,
     /// How long one upload may take in all. Default 6 h; a round's deadline is usually sooner.
     pub upload_longest: Duration,
+    /// How long a model that is not served any more may still be on its way to a client, which holds it in memory; then the
+    /// connection is closed. Default 30 s.
+    pub old_model: Duration,
     /// Bytes of updates that may be under way at once; more wait for their permit. Default 256 MiB.
     pub upload_bytes: u64,
     /// Uploads of one client that may be under way or have broken off; the oldest that broke off makes room. Default 2.
@@ -96,6 +99,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             upload_pace: Pace::default(),
             upload_longest: Duration::from_secs(6 * 3600),
+            old_model: Duration::from_secs(30),
             upload_bytes: 256 << 20,
             partials_per_client: 2,
             partial_age: Duration::from_secs(24 * 3600),

@@ -37,7 +37,8 @@ impl Models {
         self.served.send_modify(|served| _ = served.insert(digest, model));
     }
 
-    /// Forgets what is older than `version`: memory holds at most one older model.
+    /// Forgets what is older than `version`: memory holds at most one older model, and for a while those that somebody is still
+    /// at ([`Limits::old_model`](super::Limits::old_model)).
     pub(super) fn forget_before(&mut self, version: Version) {
         let kept = self.digests.split_off(&version);
         let old = std::mem::replace(&mut self.digests, kept);

@@ -397,10 +397,30 @@ impl Session {
         let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
         let left = (bytes.len() - from) as u64;
         answer(send, &Answer::Bytes { len: left }).await?;
-        net::send(send, bytes, from).await?;
+        let sending = async {
+            net::send(send, bytes, from).await?;
+            // What is sent stays in memory until it is taken.
+            drop(send.stopped().await);
+            Ok::<(), net::Error>(())
+        };
+        tokio::select! {
+            sent = sending => sent?,
+            () = self.is_over(digest) => {
+                let why = format!("model {} is over and still not taken", digest.short());
+                self.connection.close(close_code::PROTOCOL, why.as_bytes());
+                return Err(net::Error::Refused(why));
+            }
+        }
         // The model is there now, however many connections it took.
         drop(tell(&self.shared, Input::Fetched { bytes: bytes.len() as u64 }).await);
         Ok(())
+    }
+
+    /// Waits until a model was not served any more for as long as somebody may still fetch it.
+    async fn is_over(&self, digest: Digest) {
+        // Without a sender the server ends, and all connections with it.
+        drop(self.shared.models.clone().wait_for(|served| !served.contains_key(&digest)).await);
+        tokio::time::sleep(self.shared.limits.old_model).await;
     }
 }
 

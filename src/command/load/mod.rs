@@ -23,7 +23,7 @@ use tributary_common::rng::{self, Purpose, Stream};
 use super::certs;
 use crate::arguments;
 use crate::exit::{self, Failure, INVALID, RUN_FAILED};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, duration};
 use synthetic::Synthetic;
 pub(super) use synthetic::{layout, update};
 use tally::Tally;
@@ -69,6 +69,11 @@ pub(super) fn run(arguments: &arguments::Load, output: Output) -> Result<u8, Fai
     match tally.failure() {
         Some((count, reason)) => {
             Err(failed(format!("{count} clients ended early, the last one: {reason}")).with_hint(hint(reason)))
+        }
+        None if tally.joined() == 0 => {
+            let text = format!("none of {clients} clients joined in {}", duration(tally.seconds()));
+            Err(failed(text)
+                .with_hint(Some("is a coordinator of this authority at the address? see `tributary doctor`")))
         }
         None => Ok(exit::OK),
     }

@@ -76,6 +76,16 @@ impl Tally {
         self.failure = Some(reason.to_owned());
     }
 
+    /// How often a client joined.
+    pub(super) const fn joined(&self) -> u64 {
+        self.joined
+    }
+
+    /// How long was counted, in seconds.
+    pub(super) const fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
     /// How many clients ended early, and why the last one did.
     pub(super) fn failure(&self) -> Option<(u64, &str)> {
         self.failure.as_deref().map(|reason| (self.failures, reason))
