@@ -141,6 +141,9 @@ fn revoke(folder: &Path, name: &str, to: &[PathBuf], output: Output) -> Result<(
     });
     if output.format == Format::Text {
         output.result(&taken_back(&name, &revoked));
+        for (identity, _) in installed.iter().filter(|(_, result)| result.is_ok()) {
+            output.result(&format!("the list is in {}", identity.display()));
+        }
         if let Some(list) = &revoked.file {
             tell_where_it_holds(folder, list, to, output);
         }
@@ -172,7 +175,7 @@ fn taken_back(name: &ClientId, revoked: &Revoked) -> String {
         parts.push(format!("{} certificate(s) of `{name}` revoked in {file}", revoked.certificates));
     }
     if revoked.before > 0 {
-        parts.push(format!("{} of `{name}` revoked before", revoked.before));
+        parts.push(format!("{} certificate(s) of `{name}` revoked before", revoked.before));
     }
     if revoked.invitations > 0 {
         parts.push(format!("{} open invitation(s) of `{name}` taken back", revoked.invitations));
