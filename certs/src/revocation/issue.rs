@@ -6,17 +6,21 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
-use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use tributary_common::id::ClientId;
 use tributary_common::identity::Role;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::file::{BYTES_MAX, FILE};
+use super::is_signed_by;
 use crate::authority::{AUTHORITY_VALIDITY, Authority, not_issued};
 use crate::serial::Serial;
 use crate::{Error, files};
+
+/// How each part of a file in PEM begins.
+const BEGIN: &str = "-----BEGIN ";
 
 /// What was taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +50,9 @@ impl Authority {
         let invitations = self.disinvite(name, now)?;
         let path = self.folder().join(FILE);
         let broken = |why: String| Error::Broken { file: path.clone(), why };
-        let (number, mut listed) = match files::read_if_there(&path, BYTES_MAX)? {
-            Some(text) => entries(&text).map_err(broken)?,
-            None => (0, Vec::new()),
-        };
+        let held = files::read_if_there(&path, BYTES_MAX)?.unwrap_or_default();
+        let (own, others) = self.apart(&held).map_err(broken)?;
+        let (number, mut listed) = own.map_or(Ok((0, Vec::new())), |own| entries(&own)).map_err(broken)?;
         let known: BTreeSet<Vec<u8>> = listed.iter().map(|one| one.serial_number.to_bytes()).collect();
         let mut issued = self.ledger().entries()?;
         issued.retain(|entry| entry.identity.name == *name);
@@ -66,14 +69,14 @@ impl Authority {
         }
         if !fresh.is_empty() {
             listed.extend(fresh.iter().map(|entry| entry_of(&entry.serial, now)));
-            let list = self.sign_list(listed, number + 1, now)?;
+            let list = self.sign_list(listed, number + 1, now)? + &others;
             if list.len() as u64 > BYTES_MAX {
                 return Err(broken(format!("it would be larger than {BYTES_MAX} bytes")));
             }
             files::replace_public(&path, &list)?;
         }
         let roles: BTreeSet<_> = before.iter().chain(&fresh).map(|entry| entry.identity.role).collect();
-        let file = (!known.is_empty() || !fresh.is_empty()).then_some(path);
+        let file = (!held.is_empty() || !fresh.is_empty()).then_some(path);
         drop::<File>(lock);
         Ok(Revoked {
             certificates: fresh.len(),
@@ -88,9 +91,37 @@ impl Authority {
     pub(crate) fn has_revoked(&self, serial: &Serial) -> Result<bool, Error> {
         let path = self.folder().join(FILE);
         let Some(text) = files::read_if_there(&path, BYTES_MAX)? else { return Ok(false) };
-        let (_, revoked) = entries(&text).map_err(|why| Error::Broken { file: path, why })?;
+        let broken = |why| Error::Broken { file: path.clone(), why };
+        let Some(own) = self.apart(&text).map_err(broken)?.0 else { return Ok(false) };
+        let (_, revoked) = entries(&own).map_err(broken)?;
         let serial = serial.to_rcgen();
         Ok(revoked.iter().any(|one| one.serial_number == serial))
+    }
+
+    /// The list of this authority in such a file, and the rest of it: a federation that changes its root has copied the old
+    /// authority's list there, which stays as it is.
+    fn apart(&self, text: &str) -> Result<(Option<String>, String), String> {
+        let issuing =
+            CertificateDer::from_pem_slice(self.issuing_pem().as_bytes()).map_err(|error| error.to_string())?;
+        let (mut own, mut others) = (None, String::new());
+        for (at, _) in text.match_indices(BEGIN) {
+            let block = &text[at..];
+            let block = block[BEGIN.len()..].find(BEGIN).map_or(block, |end| &block[..BEGIN.len() + end]);
+            if let Ok(list) = CertificateRevocationListDer::from_pem_slice(block.as_bytes()) {
+                let (_, list) = CertificateRevocationList::from_der(&list).map_err(|error| error.to_string())?;
+                if is_signed_by(&list, &issuing) {
+                    own = Some(block.to_owned());
+                    continue;
+                }
+            } else if CertificateDer::from_pem_slice(block.as_bytes()).map_err(|error| error.to_string())? == issuing {
+                continue;
+            }
+            others.push_str(block);
+        }
+        if own.is_none() && others.is_empty() && !text.is_empty() {
+            return Err("it holds no list of revoked certificates".to_owned());
+        }
+        Ok((own, others))
     }
 
     fn sign_list(&self, revoked: Vec<RevokedCertParams>, number: u64, now: SystemTime) -> Result<String, Error> {
@@ -133,8 +164,6 @@ fn entries(pem: &str) -> Result<(u64, Vec<RevokedCertParams>), String> {
 mod tests {
     use std::fs;
     use std::path::Path;
-
-    use rustls_pki_types::CertificateDer;
 
     use super::super::{RevocationFile, RevocationList, install};
     use super::*;
@@ -218,6 +247,30 @@ mod tests {
         issue(&authority, "client/a");
         let third = authority.revoke(&name("a"), now()).unwrap();
         assert_eq!((third.certificates, third.before), (1, 1));
+    }
+
+    /// What goes wrong without it: when a federation changes its root, whoever was sent away before comes back in.
+    #[test]
+    fn the_list_of_the_authority_before_stays_in_the_file_of_the_next() {
+        let ((old_folder, old), (folder, next)) = (authority(), authority());
+        let before = issue(&old, "client/a");
+        old.revoke(&name("a"), now()).unwrap();
+        fs::copy(old_folder.path().join(FILE), folder.path().join(FILE)).unwrap();
+        let roots = [&old, &next].map(|at| CertificateDer::from_pem_slice(at.root_pem().as_bytes()).unwrap());
+        let mut file = RevocationFile::open(&folder.path().join(FILE), &roots).unwrap();
+        let revocations = file.revocations();
+        assert!(revocations.holds(&serial(&before)));
+        let mut all = vec![before];
+        for who in ["b", "c"] {
+            let held = issue(&next, &format!("client/{who}"));
+            assert_eq!(next.revoke(&name(who), now()).unwrap().certificates, 1);
+            assert!(next.has_revoked(&serial(&held)).unwrap() && file.look().unwrap());
+            all.push(held);
+            assert_eq!(revocations.list().len(), all.len());
+            assert!(all.iter().all(|one| revocations.holds(&serial(one))));
+        }
+        files::replace_public(&folder.path().join(FILE), "nonsense").unwrap();
+        assert!(matches!(next.revoke(&name("b"), now()), Err(Error::Broken { .. })));
     }
 
     #[test]
