@@ -276,6 +276,9 @@ pub(crate) struct Coordinator {
     /// Seconds for which members' certificates are valid; by default seven days
     #[arg(long, hide = true)]
     pub(crate) member_seconds: Option<u64>,
+    /// Seconds for which the certificate that --new-federation makes for the coordinator is valid; by default 90 days
+    #[arg(long, hide = true)]
+    pub(crate) own_seconds: Option<u64>,
     /// Where to listen; port 0 is any free one
     #[arg(long, default_value = "0.0.0.0:4433")]
     pub(crate) listen: SocketAddr,
@@ -390,7 +393,7 @@ pub(crate) enum CertsCommand {
         #[arg(long, value_name = "HOST:PORT")]
         address: Option<String>,
     },
-    /// Take back every certificate of a member
+    /// Take back every certificate and every open invitation of a member
     Revoke {
         /// Folder of the authority
         authority: PathBuf,

@@ -1,5 +1,6 @@
 //! The federation's authority: a root that is used once, and an issuing authority under it that signs leaves.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +48,22 @@ pub(crate) fn not_issued(error: impl std::fmt::Display) -> Error {
     Error::NotIssued(error.to_string())
 }
 
+/// The key in a file; a new one where there is none, and no certificate of one that is kept elsewhere.
+fn key_in(file: &Path, certificate: &Path) -> Result<KeyPair, Error> {
+    match files::read_key(file) {
+        Ok(pem) => {
+            KeyPair::from_pem(&pem).map_err(|error| Error::Broken { file: file.to_owned(), why: error.to_string() })
+        }
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            files::refuse_existing(&[certificate])?;
+            let key = KeyPair::generate_for(&PKCS_ED25519).map_err(not_issued)?;
+            files::replace_private(file, &key.serialize_pem())?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn authority_params(
     name: &str,
     federation: &str,
@@ -68,29 +85,49 @@ fn authority_params(
 }
 
 impl Authority {
-    /// Makes a new authority for `federation` in `folder`: `root.crt`, `root.key`, `issuing.crt`, `issuing.key`.
+    /// Makes a new authority for `federation` in `folder`: `root.key`, `root.crt`, `issuing.key`, `issuing.crt`, in this
+    /// order, each whole or not at all. What a process left that did not come to the end is gone on with: a key that is
+    /// there is used, never replaced, and so is the root.
     ///
     /// # Errors
-    /// The name is none, or files exist or cannot be written.
+    /// The name is none, there is a whole authority, what is there does not belong together, or files cannot be written.
     pub fn create(folder: &Path, federation: &str, now: SystemTime) -> Result<Self, Error> {
         if !is_name(federation) {
             return Err(not_issued(format!("`{federation}` is no name for a federation")));
         }
         let [root_file, root_key_file, issuing_file, issuing_key_file] = FILES.map(|file| folder.join(file));
         files::create_folder(folder)?;
-        files::refuse_existing(&[&root_file, &root_key_file, &issuing_file, &issuing_key_file])?;
-        let root_key = KeyPair::generate_for(&PKCS_ED25519).map_err(not_issued)?;
-        let root_params = authority_params("root", federation, 1, now)?;
-        let root = root_params.self_signed(&root_key).map_err(not_issued)?;
-        let issuing_key = KeyPair::generate_for(&PKCS_ED25519).map_err(not_issued)?;
-        let issuing_params = authority_params("issuing authority", federation, 0, now)?;
-        let root_issuer = Issuer::from_params(&root_params, &root_key);
-        let issuing = issuing_params.signed_by(&issuing_key, &root_issuer).map_err(not_issued)?;
-        files::write_key(&root_key_file, &root_key.serialize_pem())?;
-        files::write_certificate(&root_file, &root.pem())?;
-        files::write_key(&issuing_key_file, &issuing_key.serialize_pem())?;
-        files::write_certificate(&issuing_file, &issuing.pem())?;
+        let lock = files::lock(folder)?;
+        files::refuse_existing(&[&issuing_file])?;
+        let root_key = key_in(&root_key_file, &root_file)?;
+        if !root_file.exists() {
+            let root = authority_params("root", federation, 1, now)?.self_signed(&root_key).map_err(not_issued)?;
+            files::replace_public(&root_file, &root.pem())?;
+        }
+        let root_pem = files::read(&root_file)?;
+        let broken = |why: String| Error::Broken { file: root_file.clone(), why };
+        let root = Said::parse(&root_pem).map_err(broken)?;
+        if root.public_key != root_key.subject_public_key_info() {
+            return Err(broken(format!("it is not the certificate of `{}`", root_key_file.display())));
+        }
+        if root.federation != federation {
+            return Err(broken(format!("it is the root of the federation `{}`", root.federation)));
+        }
+        let root_issuer = Issuer::from_ca_cert_pem(&root_pem, root_key).map_err(|error| broken(error.to_string()))?;
+        let issuing_key = key_in(&issuing_key_file, &issuing_file)?;
+        let mut params = authority_params("issuing authority", federation, 0, now)?;
+        params.not_after = (now + AUTHORITY_VALIDITY).min(root.expires).into();
+        let issuing = params.signed_by(&issuing_key, &root_issuer).map_err(not_issued)?;
+        // The last: with it the authority is whole.
+        files::replace_public(&issuing_file, &issuing.pem())?;
+        drop(lock);
         Self::open(folder)
+    }
+
+    /// Whether `folder` holds a whole authority.
+    #[must_use]
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(FILES[2]).exists()
     }
 
     /// Opens the authority in `folder`; the root's key is not needed and may be kept elsewhere.
@@ -125,6 +162,19 @@ impl Authority {
     #[must_use]
     pub fn root_pem(&self) -> &str {
         &self.root_pem
+    }
+
+    /// The roots to trust from now on, as the folder holds them: a root that is added while a coordinator runs reaches its
+    /// members with their renewals.
+    pub(crate) fn bundle(&self) -> Result<String, Error> {
+        let file = self.folder.join(FILES[0]);
+        let pem = files::read(&file)?;
+        let broken = |why: String| Error::Broken { file: file.clone(), why };
+        let roots = bundle::parse(&pem).map_err(broken)?;
+        if Digest::of(&roots[0]) != self.root() {
+            return Err(broken("its first root is another one than before; start again to use it".to_owned()));
+        }
+        Ok(pem)
     }
 
     /// The fingerprint of its own root: BLAKE3 of the certificate. In a bundle of two the own root stands first.
@@ -338,6 +388,56 @@ mod tests {
         Authority::open(folder.path()).unwrap().issue(&identity("north/client/a"), DAY, now()).unwrap();
     }
 
+    /// What goes wrong without it: a machine that loses power while it makes its authority never gets one.
+    #[test]
+    fn an_authority_that_was_half_made_is_finished_with_the_keys_that_are_there() {
+        const ORDER: [&str; 3] = ["root.key", "root.crt", "issuing.key"];
+        let (whole, _) = create();
+        for n_files in 0..=ORDER.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let there = &ORDER[..n_files];
+            for file in there {
+                fs::copy(whole.path().join(file), folder.path().join(file)).unwrap();
+            }
+            // What a power cut leaves of the next file is nobody's.
+            fs::write(
+                folder.path().join(["root.key.new", "root.crt.new", "issuing.key.new", "issuing.crt.new"][n_files]),
+                "-----BE",
+            )
+            .unwrap();
+            assert!(!Authority::is_in(folder.path()));
+            let authority = Authority::create(folder.path(), "north", now() + DAY).unwrap();
+            assert!(Authority::is_in(folder.path()));
+            authority.issue(&identity("north/client/a"), DAY, now() + DAY).unwrap();
+            for file in there {
+                let [kept, before] = [folder.path(), whole.path()].map(|at| fs::read(at.join(file)).unwrap());
+                assert_eq!(kept, before, "{file} of {n_files}");
+            }
+            // It lives no longer than its root.
+            let root_made = if n_files > 1 { now() } else { now() + DAY };
+            assert_eq!(authority.expires, root_made + AUTHORITY_VALIDITY);
+        }
+    }
+
+    #[test]
+    fn an_authority_is_not_finished_from_what_does_not_belong_together() {
+        let ((whole, _), (other, _)) = (create(), create());
+        let half = |files: &[(&tempfile::TempDir, &str)]| {
+            let folder = tempfile::tempdir().unwrap();
+            for (from, file) in files {
+                fs::copy(from.path().join(file), folder.path().join(file)).unwrap();
+            }
+            folder
+        };
+        let made = |folder: &tempfile::TempDir, name: &str| {
+            Authority::create(folder.path(), name, now()).unwrap_err().to_string()
+        };
+        // The root's key may be kept elsewhere: another one would make another federation.
+        assert!(made(&half(&[(&whole, "root.crt")]), "north").contains("root.crt`: it exists already"));
+        assert!(made(&half(&[(&whole, "root.crt"), (&other, "root.key")]), "north").contains("not the certificate of"));
+        assert!(made(&half(&[(&whole, "root.crt"), (&whole, "root.key")]), "south").contains("federation `north`"));
+    }
+
     #[test]
     fn a_leaf_says_one_thing_about_its_member() {
         let (_folder, authority) = create();
@@ -425,6 +525,21 @@ mod tests {
         assert_not_issued(&mixed, "north/client/a", DAY, now(), "its authority is not trusted here");
         swap("root.crt");
         Authority::open(folder.path()).unwrap().issue(&identity("north/client/a"), DAY, now()).unwrap();
+    }
+
+    /// What goes wrong without it: a root that is added reaches nobody until the coordinator is started again.
+    #[test]
+    fn a_root_that_is_added_is_handed_out_and_another_in_the_first_place_is_not() {
+        let ((folder, authority), (other, _)) = (create(), create());
+        let file = folder.path().join("root.crt");
+        let [own, new] = [&folder, &other].map(|at| fs::read_to_string(at.path().join("root.crt")).unwrap());
+        assert_eq!(authority.bundle().unwrap(), own);
+        fs::write(&file, format!("{own}{new}")).unwrap();
+        assert_eq!(authority.bundle().unwrap(), format!("{own}{new}"));
+        for bad in [format!("{new}{own}"), new.clone(), String::new(), "nonsense".to_owned()] {
+            fs::write(&file, bad).unwrap();
+            assert!(matches!(authority.bundle(), Err(Error::Broken { .. })));
+        }
     }
 
     #[test]

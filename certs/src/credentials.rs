@@ -10,10 +10,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tributary_common::identity::Identity;
 
 use crate::authority::BACKDATED;
-use crate::{Error, bundle, expiry, files, peer, tls};
+use crate::{EndpointSecret, Error, bundle, expiry, files, peer, tls};
+
+/// The certificates in an identity folder.
+pub(crate) const CHAIN: &str = "chain.pem";
 
 /// The files of an identity folder.
-const FILES: [&str; 3] = ["chain.pem", "key.pem", "root.pem"];
+const FILES: [&str; 3] = [CHAIN, "key.pem", "root.pem"];
 
 /// Credentials that wait to take the place of those in the folder, all there.
 const NEXT: &str = "next";
@@ -30,15 +33,8 @@ pub struct Credentials {
     key: PrivateKeyDer<'static>,
     roots: Vec<CertificateDer<'static>>,
     pem: [String; 3],
-}
-
-impl Credentials {
-    /// A secret of whoever holds this identity's key, for one purpose named by `context`: the same over restarts, and no
-    /// way back to the key.
-    #[must_use]
-    pub fn secret(&self, context: &str) -> [u8; 32] {
-        blake3::derive_key(context, self.key.secret_der())
-    }
+    /// What the identity folder holds of it.
+    endpoint: Option<EndpointSecret>,
 }
 
 impl fmt::Debug for Credentials {
@@ -57,6 +53,7 @@ impl Clone for Credentials {
             key: self.key.clone_key(),
             roots: self.roots.clone(),
             pem: self.pem.clone(),
+            endpoint: self.endpoint,
         }
     }
 }
@@ -93,6 +90,7 @@ impl Credentials {
             key: private,
             roots,
             pem: [chain.to_owned(), key.to_owned(), root.to_owned()],
+            endpoint: None,
         })
     }
 
@@ -104,10 +102,28 @@ impl Credentials {
         finish_replacing(folder)?;
         let [chain, key, root] = FILES.map(|file| folder.join(file));
         let credentials = Self::from_pem(&files::read(&chain)?, &files::read_key(&key)?, &files::read(&root)?);
-        credentials.map_err(|error| match error {
+        let mut credentials = credentials.map_err(|error| match error {
             Error::Broken { file, why } => Error::Broken { file: folder.join(file), why },
             other => other,
-        })
+        })?;
+        credentials.endpoint = EndpointSecret::of(folder)?;
+        Ok(credentials)
+    }
+
+    /// The secret by which a coordinator of this identity is recognised after a restart: that of its folder, or else one
+    /// that follows from its key.
+    #[must_use]
+    pub fn endpoint_secret(&self) -> EndpointSecret {
+        self.endpoint.unwrap_or_else(|| EndpointSecret::derive(self.key.secret_der()))
+    }
+
+    /// Writes [`Credentials::endpoint_secret`] into the identity folder, if none is there, so that it outlives the key that
+    /// it follows from.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn keep_endpoint_secret(&self, folder: &Path) -> Result<(), Error> {
+        if EndpointSecret::of(folder)?.is_some() { Ok(()) } else { self.endpoint_secret().keep(folder) }
     }
 
     /// Writes an identity folder, its key readable by the owner only.
@@ -186,8 +202,13 @@ impl Credentials {
     /// When a new certificate should be asked for: at half of the time from the issue to the end.
     #[must_use]
     pub fn renew_at(&self) -> SystemTime {
-        let issued = self.begins + BACKDATED;
-        issued + self.expires.duration_since(issued).unwrap_or_default() / 2
+        self.begins + BACKDATED + self.validity() / 2
+    }
+
+    /// How long the certificate was made to be valid, from its issue to its end.
+    #[must_use]
+    pub fn validity(&self) -> Duration {
+        self.expires.duration_since(self.begins + BACKDATED).unwrap_or_default()
     }
 
     /// How long the certificate is still valid at `now`; none if it has ended.
@@ -246,6 +267,35 @@ mod tests {
         let path = folder.path().join("identities/a");
         member.save(&path).unwrap();
         (folder, path, member)
+    }
+
+    /// What goes wrong without it: after a renewal nobody recognises the coordinator that restarts, and all clients sit in
+    /// front of it until their idle timeout.
+    #[test]
+    fn the_endpoints_secret_survives_the_key_that_it_followed_from() {
+        let (folder, path, member) = saved();
+        let secret = member.endpoint_secret();
+        assert_eq!(Credentials::load(&path).unwrap().endpoint_secret(), secret, "as it was before it had a file");
+        member.keep_endpoint_secret(&path).unwrap();
+        let file = path.join("endpoint.key");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let authority = Authority::open(folder.path()).unwrap();
+        let renewed = authority.issue(member.identity(), DAY, now()).unwrap();
+        assert_ne!(renewed.endpoint_secret(), secret);
+        renewed.replace(&path).unwrap();
+        let loaded = Credentials::load(&path).unwrap();
+        assert_eq!((loaded.key(), loaded.endpoint_secret()), (renewed.key(), secret));
+        renewed.keep_endpoint_secret(&path).unwrap();
+        assert_eq!(Credentials::load(&path).unwrap().endpoint_secret(), secret, "made once");
+        assert_eq!(format!("{secret:?}"), "EndpointSecret");
+        // Who can read it can end every connection.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Credentials::load(&path), Err(Error::KeyIsReadable { .. })));
+        fs::remove_file(&file).unwrap();
+        for spoilt in ["", "00", "nonsense"] {
+            files::replace_private(&file, spoilt).unwrap();
+            assert!(matches!(Credentials::load(&path), Err(Error::Broken { .. })), "{spoilt}");
+        }
     }
 
     #[test]

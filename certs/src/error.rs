@@ -57,6 +57,14 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// A folder that should hold a coordinator's identity does not.
+    #[error("could not install the list of revoked certificates in `{}`: {why}", folder.display())]
+    NoCoordinator {
+        /// The folder.
+        folder: PathBuf,
+        /// What is there instead.
+        why: String,
+    },
     /// Somebody put an older list in the place of a newer one.
     #[error("could not use the list of revoked certificates `{}`: it is older than the one in use", .0.display())]
     OlderList(PathBuf),
@@ -83,6 +91,9 @@ impl Error {
             Self::Refused { hint, .. } => Some((*hint).to_owned()),
             Self::NotRevoked { .. } => {
                 Some("look at the names in the file `issued` of the authority's folder".to_owned())
+            }
+            Self::NoCoordinator { .. } => {
+                Some("name the identity folder of a coordinator, which holds its `chain.pem`".to_owned())
             }
             Self::OlderList(_) => Some("copy `revoked.crl` from the authority's folder again".to_owned()),
             Self::Broken { .. } | Self::Io { .. } | Self::NoIdentity(_) | Self::NotIssued(_) | Self::Tls(_) => None,

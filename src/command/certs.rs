@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use tributary_certs::enrolment::Token;
-use tributary_certs::{Authority, describe, revocation};
+use tributary_certs::enrolment::{Secret, Token};
+use tributary_certs::revocation::{self, Revoked};
+use tributary_certs::{Authority, describe};
+use tributary_common::id::ClientId;
 use tributary_common::identity::{self, Identity};
 
 use super::federation;
@@ -84,17 +86,21 @@ pub(super) fn issue(
     Ok(identity)
 }
 
-/// A join token for one device.
-pub(super) fn token(authority: &Authority, name: &str, role: identity::Role, address: &str) -> Result<Token, Failure> {
+/// Whom a token is for.
+pub(super) fn invited(authority: &Authority, name: &str, role: identity::Role) -> Result<Identity, Failure> {
     let name = name.parse().map_err(|error| Failure::new(INVALID, error))?;
-    let identity = Identity { federation: authority.federation().to_owned(), role, name };
-    let secret = authority.invite(&identity, now()).map_err(invalid)?;
-    let token = Token { address: address.to_owned(), root: authority.root(), secret };
-    // What the device will read: a bad address is found here and not there.
-    token.to_string().parse().map_err(|error| {
+    Ok(Identity { federation: authority.federation().to_owned(), role, name })
+}
+
+/// A join token for one device.
+pub(super) fn token(authority: &Authority, identity: &Identity, address: &str) -> Result<Token, Failure> {
+    let token = |secret| Token { address: address.to_owned(), root: authority.root(), secret };
+    // What the device will read: a bad address is found here and not there, and before anybody is invited.
+    token(Secret::from_bytes([0; 32])).to_string().parse::<Token>().map_err(|error| {
         Failure::new(USAGE, format!("`{address}` cannot stand in a token: {error}"))
             .with_hint(Some("give --address HOST:PORT"))
-    })
+    })?;
+    authority.invite(identity, now()).map(token).map_err(invalid)
 }
 
 fn invite(
@@ -109,7 +115,7 @@ fn invite(
         Failure::new(USAGE, "it is not known where devices join")
             .with_hint(Some("start the coordinator with --authority first, or give --address HOST:PORT"))
     })?;
-    let token = token(&authority, name, role, &address)?.to_string();
+    let token = token(&authority, &invited(&authority, name, role)?, &address)?.to_string();
     if output.format != Format::Text {
         output.document(&json!({ "name": name, "role": role.as_str(), "token": token }));
         return Ok(());
@@ -124,30 +130,68 @@ fn invite(
     Ok(())
 }
 
-/// Takes back a member's certificates and hands the new list to the coordinators that are at hand.
-fn revoke(authority: &Path, name: &str, to: &[PathBuf], output: Output) -> Result<(), Failure> {
+/// Takes back a member's certificates and invitations and hands the new list to the coordinators that are at hand. Saying
+/// it again finishes what was begun.
+fn revoke(folder: &Path, name: &str, to: &[PathBuf], output: Output) -> Result<(), Failure> {
     let name = name.parse().map_err(|error| Failure::new(INVALID, error))?;
-    let authority = Authority::open(authority).map_err(invalid)?;
+    let authority = Authority::open(folder).map_err(invalid)?;
     let revoked = authority.revoke(&name, now()).map_err(invalid)?;
-    to.iter().try_for_each(|identity| revocation::install(&revoked.file, identity)).map_err(invalid)?;
-    if output.format != Format::Text {
-        output.document(&json!({ "name": name, "certificates": revoked.certificates, "file": revoked.file }));
-        return Ok(());
+    let installed = revoked.file.as_ref().map_or_else(Vec::new, |list| {
+        to.iter().map(|identity| (identity, revocation::install(list, identity))).collect()
+    });
+    if output.format == Format::Text {
+        output.result(&taken_back(&name, &revoked));
+        for (identity, _) in installed.iter().filter(|(_, result)| result.is_ok()) {
+            output.result(&format!("the list is in {}", identity.display()));
+        }
+        if let Some(list) = &revoked.file {
+            tell_where_it_holds(folder, list, to, output);
+        }
+        if revoked.roles.contains(&identity::Role::Coordinator) {
+            output.say("clients read no list: they trust this coordinator until its certificate expires");
+        }
+    } else {
+        let done: Vec<_> =
+            installed.iter().filter(|(_, result)| result.is_ok()).map(|(identity, _)| identity).collect();
+        output.document(&json!({
+            "name": name, "certificates": revoked.certificates, "before": revoked.before,
+            "invitations": revoked.invitations, "file": revoked.file, "installed": done,
+        }));
     }
-    output.result(&format!(
-        "{} certificate(s) of `{name}` revoked in {}",
-        revoked.certificates,
-        revoked.file.display()
-    ));
-    if to.is_empty() {
-        let list = revoked.file.display();
-        output
-            .fact("next", &format!("copy {list} into the coordinator's identity folder, or start it with --authority"));
+    let failed = installed.into_iter().find_map(|(_, result)| result.err());
+    failed.map_or(Ok(()), |error| {
+        let list = revoked.file.as_ref().expect("a list was to be installed").display();
+        let hint = error.hint().unwrap_or_else(|| "see to it that the folder can be written".to_owned());
+        Err(Failure::new(INVALID, &error)
+            .with_hint(Some(format!("{hint}; then say the same again, or copy {list} into it"))))
+    })
+}
+
+/// One line: what is taken back now, and what was before.
+fn taken_back(name: &ClientId, revoked: &Revoked) -> String {
+    let mut parts = Vec::new();
+    let file = revoked.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    if revoked.certificates > 0 {
+        parts.push(format!("{} certificate(s) of `{name}` revoked in {file}", revoked.certificates));
     }
-    if revoked.roles.contains(&identity::Role::Coordinator) {
-        output.say("clients read no list: they trust this coordinator until its certificate expires");
+    if revoked.before > 0 {
+        parts.push(format!("{} certificate(s) of `{name}` revoked before", revoked.before));
     }
-    Ok(())
+    if revoked.invitations > 0 {
+        parts.push(format!("{} open invitation(s) of `{name}` taken back", revoked.invitations));
+    }
+    parts.join(", ")
+}
+
+/// A list that no coordinator reads keeps nobody out.
+fn tell_where_it_holds(authority: &Path, list: &Path, to: &[PathBuf], output: Output) {
+    let list = list.display();
+    if federation::joining_address(authority).is_some() {
+        output.say("a coordinator that runs with this authority reads the list by itself, within seconds");
+    } else if to.is_empty() {
+        let copy = format!("copy {list} into the coordinator's identity folder, or say the same again with --to DIR");
+        output.fact("next", &copy);
+    }
 }
 
 fn show(path: &Path, output: Output) -> Result<(), Failure> {

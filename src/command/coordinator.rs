@@ -29,6 +29,10 @@ pub(super) fn run(arguments: &arguments::Coordinator, output: Output) -> Result<
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
     let federation = Federation::of(arguments, &file.strategy.name, output)?;
     let credentials = credentials(&federation.identity, &[Role::Coordinator])?;
+    if let Err(error) = credentials.keep_endpoint_secret(&federation.identity) {
+        // It follows from the key as long as that stays the same.
+        output.say(&format!("after its next certificate this coordinator is a stranger to its clients: {error}"));
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     runtime.block_on(async {
         let server = bind(arguments, &federation, &credentials, output)?;
@@ -58,6 +62,7 @@ fn bind(
     let address = server.address().map_err(failed)?;
     let Some((issuing, joining)) = federation.issuing(arguments, address)? else { return Ok(server) };
     let server = server.issuing(issuing, joining, credentials).map_err(failed)?;
+    let server = server.renewing_itself(credentials.clone(), federation.identity.clone());
     if let Some(joining) = server.joining_address().map_err(failed)? {
         federation.welcome(arguments, joining, output)?;
     }

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tributary_certs::{Authority, Credentials, enrolment};
-use tributary_common::id::is_name;
+use tributary_certs::enrolment::{self, Standing};
+use tributary_certs::{Authority, Credentials};
+use tributary_common::id::{ClientId, is_name};
 use tributary_common::identity::{Identity, Role};
 use tributary_coordinator::server::Issuing;
 
@@ -18,7 +19,7 @@ use crate::output::Output;
 const AUTHORITY: &str = "federation/authority";
 const IDENTITY: &str = "federation/coordinator";
 
-/// How long the coordinator's own certificate is valid; a start after half of that makes a new one.
+/// How long the coordinator's own certificate is valid; it is renewed at half of that, or at a start after it.
 const COORDINATOR_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The file in the authority's folder that says where devices join, for `tributary certs invite`.
@@ -33,6 +34,10 @@ pub(super) struct Federation {
 impl Federation {
     /// As the arguments say; with `--new-federation` the folders are made when they are not there.
     pub(super) fn of(arguments: &arguments::Coordinator, run: &str, output: Output) -> Result<Self, Failure> {
+        // Before anything is made: a name that is none invites nobody, and the names before it neither.
+        for name in &arguments.invite {
+            name.parse::<ClientId>().map_err(|error| Failure::new(USAGE, error))?;
+        }
         if !arguments.new_federation {
             let identity = arguments.identity.clone().ok_or_else(|| Failure::new(USAGE, "--identity is missing"))?;
             return Ok(Self { identity, authority: arguments.authority.clone() });
@@ -40,7 +45,8 @@ impl Federation {
         let authority = arguments.authority.clone().unwrap_or_else(|| AUTHORITY.into());
         let identity = arguments.identity.clone().unwrap_or_else(|| IDENTITY.into());
         let opened = open_or_make(&authority, run, output)?;
-        own_identity(&opened, &identity)?;
+        let validity = arguments.own_seconds.map_or(COORDINATOR_VALIDITY, Duration::from_secs);
+        own_identity(&opened, &identity, validity)?;
         Ok(Self { identity, authority: Some(authority) })
     }
 
@@ -73,20 +79,37 @@ impl Federation {
             .map_err(|error| Failure::new(RUN_FAILED, format!("could not write `{}`: {error}", file.display())))?;
         output.say(&format!("devices join at {address}"));
         let authority = Authority::open(folder).map_err(certs::invalid)?;
+        let invite =
+            |name: &str| format!("{} certs invite {} {name}", program(), quoted(&folder.display().to_string()));
         for name in &arguments.invite {
-            let token = certs::token(&authority, name, Role::Client, &address)?;
-            output.say(&format!("{name} joins with: {} client --join {token} --data SOURCE", program()));
+            let identity = certs::invited(&authority, name, Role::Client)?;
+            // Started again with the same arguments, it leaves one token for a device, not one for every start.
+            match authority.standing(&identity, certs::now()).map_err(certs::invalid)? {
+                Standing::Invited { left } => {
+                    let hours = left.as_secs().div_ceil(3600);
+                    output.say(&format!(
+                        "{name} was invited before, its token is good for {hours} more hours; for another one: {}",
+                        invite(name)
+                    ));
+                }
+                Standing::Member => {
+                    output.say(&format!("{name} is a member already; for another device: {}", invite(name)));
+                }
+                Standing::Unknown => {
+                    let token = certs::token(&authority, &identity, &address)?;
+                    output.say(&format!("{name} joins with: {} client --join {token} --data SOURCE", program()));
+                }
+            }
         }
         if arguments.invite.is_empty() {
-            let folder = quoted(&folder.display().to_string());
-            output.say(&format!("invite them with: {} certs invite {folder} NAME", program()));
+            output.say(&format!("invite them with: {}", invite("NAME")));
         }
         Ok(())
     }
 }
 
 fn open_or_make(folder: &Path, run: &str, output: Output) -> Result<Authority, Failure> {
-    if folder.join("issuing.crt").exists() {
+    if Authority::is_in(folder) {
         return Authority::open(folder).map_err(certs::invalid);
     }
     let name = if is_name(run) { run } else { "federation" };
@@ -97,16 +120,17 @@ fn open_or_make(folder: &Path, run: &str, output: Output) -> Result<Authority, F
 }
 
 /// The coordinator's own identity, made new when less than half of its life is left.
-fn own_identity(authority: &Authority, folder: &Path) -> Result<(), Failure> {
+fn own_identity(authority: &Authority, folder: &Path, validity: Duration) -> Result<(), Failure> {
     if folder.join("chain.pem").exists() {
         let held = Credentials::load(folder).map_err(certs::invalid)?;
         if certs::now() < held.renew_at() {
             return Ok(());
         }
+        held.keep_endpoint_secret(folder).map_err(certs::invalid)?;
     }
     let name = "coordinator".parse().map_err(|error| Failure::new(INVALID, error))?;
     let identity = Identity { federation: authority.federation().to_owned(), role: Role::Coordinator, name };
-    let issued = authority.issue(&identity, COORDINATOR_VALIDITY, certs::now()).map_err(certs::invalid)?;
+    let issued = authority.issue(&identity, validity, certs::now()).map_err(certs::invalid)?;
     issued.replace(folder).map_err(certs::invalid)
 }
 

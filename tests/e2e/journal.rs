@@ -46,7 +46,16 @@ fn a_damaged_run_is_named_by_verify_and_not_gone_on_with() {
     say(folder.path(), &["verify", "here"]).fails(3, &["models/", "its digest is", "the journal says"]);
     simulate(&["--resume"]).fails(3, &["its digest is"]);
     std::fs::remove_file(folder.path().join("here/journal.sqlite")).unwrap();
-    say(folder.path(), &["inspect", "here"]).fails(3, &["holds no `journal.sqlite`"]);
+    for wrong in ["here", "nowhere"] {
+        for command in [&["inspect", wrong][..], &["verify", wrong], &["rollback", wrong, "--to", "1"]] {
+            let said = say(folder.path(), command);
+            said.fails(
+                3,
+                &["could not find a run", wrong, "holds no `journal.sqlite`", "hint: name the folder of a run"],
+            );
+        }
+    }
+    assert!(!folder.path().join("nowhere").exists());
 }
 
 /// What goes wrong without it: a coordinator that was killed in its first moment is stuck, because its folder holds neither

@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use quinn::{Connection, ConnectionError, Endpoint, TransportErrorCode};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tributary_certs::enrolment::Token;
 use tributary_certs::{Authority, Credentials, RevocationFile, revocation, tls};
 use tributary_client::agent::{self, Membership, Prepared, Settings, Status, Update, Watch, Worker};
+use tributary_client::join;
 use tributary_common::Digest;
 use tributary_common::config::Document;
 use tributary_common::id::{Round, RunId};
+use tributary_common::identity::Identity;
 use tributary_common::message::{Answer, Put, Ready, Request, Results, ToClient, ToCoordinator, Wire};
 use tributary_common::net::{self, Pace, Windows};
 use tributary_common::parameters::Parameters;
@@ -259,6 +262,54 @@ fn devices_that_join_beyond_their_limit_are_refused() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
+}
+
+/// What goes wrong without it: of many devices that are switched on together behind one router most give up.
+#[test]
+fn a_device_that_finds_no_room_asks_again_until_there_is() {
+    runtime().block_on(async {
+        let small = Small::new(Limits { joining_connections: 1, ..Limits::default() });
+        let (endpoint, connection) = small.device().await.unwrap();
+        let authority = Authority::open(&small.federation.path().join("ca")).unwrap();
+        let identity: Identity = "tributary://test/client/d".parse().unwrap();
+        let secret = authority.invite(&identity, SystemTime::now()).unwrap();
+        let token = Token { address: small.joining.to_string(), root: authority.root(), secret };
+        let folder = small.federation.path().join("d");
+        let joining = join::member(&token, &folder);
+        tokio::pin!(joining);
+        let early = tokio::time::timeout(BEHIND, &mut joining).await;
+        assert!(early.is_err(), "{early:?}");
+        connection.close(0_u8.into(), b"");
+        endpoint.wait_idle().await;
+        assert_eq!(*joining.await.unwrap().identity(), identity);
+    });
+}
+
+/// What goes wrong without it: whoever has one address keeps all devices out, or the processor busy.
+#[test]
+fn an_address_has_so_many_places_and_handshakes_at_the_port_for_joining() {
+    let two = Rate { per_second: 1e-6, burst: 2 };
+    let all = Limits::default();
+    let leaves = [false, true, true];
+    for (limits, leaves) in [
+        Limits { joining_connections_per_address: 2, ..all },
+        Limits { joins_per_address: two, ..all },
+        Limits { joins: two, ..all },
+    ]
+    .into_iter()
+    .zip(leaves)
+    {
+        runtime().block_on(async {
+            let small = Small::new(limits);
+            let devices = [small.device().await.unwrap(), small.device().await.unwrap()];
+            // A place is free again when its device leaves, a handshake counts all the same.
+            for (endpoint, connection) in devices.iter().filter(|_| leaves) {
+                connection.close(0_u8.into(), b"");
+                endpoint.wait_idle().await;
+            }
+            is_refused(small.device().await);
+        });
+    }
 }
 
 /// What goes wrong without it: one member has the authority sign and write without end, and the others wait for it.

@@ -8,10 +8,12 @@ use tributary_common::Digest;
 use tributary_common::id::ClientId;
 use tributary_common::identity::{Identity, Role};
 
-use super::{ANSWER_KEPT, Grant, INVITATION_VALIDITY, INVITATIONS_MAX, NotGranted, REQUEST_BYTES_MAX, Secret};
+use super::{
+    ANSWER_KEPT, Grant, INVITATION_VALIDITY, INVITATIONS_MAX, NotGranted, REQUEST_BYTES_MAX, Request, Secret, Standing,
+};
 use crate::authority::{Authority, not_issued};
 use crate::serial::Serial;
-use crate::{Error, files};
+use crate::{Credentials, Error, files};
 
 /// The folder inside the authority's.
 const FOLDER: &str = "invitations";
@@ -44,6 +46,11 @@ fn time(text: &str) -> Option<SystemTime> {
 }
 
 impl Invitation {
+    /// Whether somebody new could still join by it.
+    fn is_open(&self, now: SystemTime) -> bool {
+        self.answered.is_none() && now < self.expires
+    }
+
     fn text(&self) -> String {
         let head = format!("{}\n{}\n", self.identity, seconds(self.expires));
         self.answered.as_ref().map_or_else(
@@ -119,6 +126,29 @@ impl Authority {
         Ok(secret)
     }
 
+    /// Whether somebody of this name and role is a member at `now`, or may become one without another token.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn standing(&self, identity: &Identity, now: SystemTime) -> Result<Standing, Error> {
+        let lock = files::lock(self.folder())?;
+        for entry in self.ledger().entries()? {
+            if entry.identity == *identity && entry.expires > now && !self.has_revoked(&entry.serial)? {
+                return Ok(Standing::Member);
+            }
+        }
+        let mut latest = None;
+        self.sweep_invitations(|invitation| {
+            if invitation.identity == *identity && invitation.is_open(now) {
+                latest = latest.max(Some(invitation.expires));
+            }
+            true
+        })?;
+        drop(lock);
+        let left = |until: SystemTime| until.duration_since(now).unwrap_or_default();
+        Ok(latest.map_or(Standing::Unknown, |until| Standing::Invited { left: left(until) }))
+    }
+
     /// Answers a request of somebody who says that they were invited. The same request gets the same answer for ten
     /// minutes; any other one after the first gets none.
     ///
@@ -140,7 +170,7 @@ impl Authority {
             if answered.request != digest || !is_kept {
                 return Err(NotGranted::Used);
             }
-            return Ok(self.grant(invitation.identity, answered.chain));
+            return Ok(self.grant(invitation.identity, answered.chain)?);
         }
         if invitation.expires <= now {
             return Err(NotGranted::Expired);
@@ -150,7 +180,7 @@ impl Authority {
         // Before the answer leaves: a token that was answered is used, whatever happens next.
         files::replace_private(&path, &invitation.text())?;
         drop(lock);
-        Ok(self.grant(invitation.identity, chain))
+        Ok(self.grant(invitation.identity, chain)?)
     }
 
     /// A new certificate for a member that came with a good one, for another key. Asked under the folder's lock, so that
@@ -175,7 +205,29 @@ impl Authority {
         }
         let chain = self.sign_request(request, identity, validity, now)?;
         drop(lock);
-        Ok(self.grant(identity.clone(), chain))
+        Ok(self.grant(identity.clone(), chain)?)
+    }
+
+    /// A new certificate, with a new key, for the coordinator that has this authority at hand and trusts its root: its
+    /// clients do too.
+    ///
+    /// # Errors
+    /// `held` is no coordinator's, does not trust this authority, or was revoked; else see [`NotGranted`].
+    pub fn renew_own(&self, held: &Credentials, now: SystemTime) -> Result<Credentials, NotGranted> {
+        if held.identity().role != Role::Coordinator {
+            return Err(NotGranted::OtherRole);
+        }
+        if !held.roots().iter().any(|root| Digest::of(root) == self.root()) {
+            return Err(NotGranted::OtherAuthority);
+        }
+        let lock = files::lock(self.folder())?;
+        if self.has_revoked(&Serial::of(&held.chain()[0])?)? {
+            return Err(NotGranted::Revoked);
+        }
+        let request = Request::new()?;
+        let chain = self.sign_request(request.pem(), held.identity(), held.validity(), now)?;
+        drop(lock);
+        Ok(request.granted(&chain, &self.bundle()?)?)
     }
 
     fn sign_request(
@@ -188,17 +240,23 @@ impl Authority {
         Ok(self.sign_locked(identity, validity, now, &readable(request)?)?)
     }
 
-    fn grant(&self, identity: Identity, chain: String) -> Grant {
-        Grant { identity, chain, roots: self.root_pem().to_owned() }
+    fn grant(&self, identity: Identity, chain: String) -> Result<Grant, Error> {
+        Ok(Grant { identity, chain, roots: self.bundle()? })
     }
 
-    /// Takes back every invitation of a name. The caller holds the folder's lock.
-    pub(crate) fn disinvite(&self, name: &ClientId) -> Result<(), Error> {
-        self.sweep_invitations(|invitation| invitation.identity.name != *name).map(drop)
+    /// Takes back every invitation of a name; how many of them were open at `now`. The caller holds the folder's lock.
+    pub(crate) fn disinvite(&self, name: &ClientId, now: SystemTime) -> Result<usize, Error> {
+        let mut n_open = 0;
+        self.sweep_invitations(|invitation| {
+            let is_other = invitation.identity.name != *name;
+            n_open += usize::from(!is_other && invitation.is_open(now));
+            is_other
+        })?;
+        Ok(n_open)
     }
 
     /// Removes the invitations that are not kept; how many are left.
-    fn sweep_invitations(&self, keep: impl Fn(&Invitation) -> bool) -> Result<usize, Error> {
+    fn sweep_invitations(&self, mut keep: impl FnMut(&Invitation) -> bool) -> Result<usize, Error> {
         let folder = self.folder().join(FOLDER);
         let mut left = 0;
         for path in files::list(&folder)? {
@@ -219,9 +277,7 @@ impl Authority {
 mod tests {
     use std::fs;
 
-    use super::super::Request;
     use super::*;
-    use crate::Credentials;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -335,16 +391,73 @@ mod tests {
         assert!(renew(first.identity(), &again, half).unwrap_err().contains("revoked"));
     }
 
+    /// What goes wrong without it: a coordinator that runs for longer than its certificate is a stranger to who comes back.
     #[test]
-    fn revoking_a_name_takes_its_invitations_back() {
+    fn a_coordinator_renews_itself_where_its_own_authority_is_at_hand() {
         let (_folder, authority) = authority();
-        authority.issue(&who("client/a"), DAY, now()).unwrap();
-        let (gone, stays) = ("client/a", "client/b");
-        let [gone, stays] = [gone, stays].map(|text| authority.invite(&who(text), now()).unwrap());
+        let held = authority.issue(&who("coordinator/hub"), DAY, now()).unwrap();
+        let renewed = authority.renew_own(&held, held.renew_at()).unwrap();
+        assert_eq!((renewed.identity(), renewed.validity()), (held.identity(), DAY));
+        assert_eq!(renewed.expires(), now() + DAY / 2 + DAY);
+        renewed.check(held.renew_at()).unwrap();
+        let refused = |held: &Credentials| authority.renew_own(held, now()).unwrap_err().to_string();
+        assert!(refused(&authority.issue(&who("client/a"), DAY, now()).unwrap()).contains("role"));
+        let (_folder, other) = self::authority();
+        assert!(refused(&other.issue(&who("coordinator/hub"), DAY, now()).unwrap()).contains("another authority"));
+        authority.revoke(&"hub".parse().unwrap(), now()).unwrap();
+        assert!(refused(&renewed).contains("revoked"));
+    }
+
+    /// What goes wrong without it: a token that somebody else has seen is good for a day, and nobody can do anything.
+    #[test]
+    fn revoking_a_name_takes_its_open_invitations_back_whatever_was_issued_to_it() {
+        let (_folder, authority) = authority();
+        let name: ClientId = "a".parse().unwrap();
+        // To a name with nothing yet, with a good certificate, with revoked ones only, and with an expired one.
+        for (at, issues, certificates) in [(0, false, 0), (0, true, 1), (1, false, 0), (30, false, 0)] {
+            let at = now() + at * DAY / 10;
+            if issues {
+                authority.issue(&who("client/a"), DAY, at).unwrap();
+            }
+            let stays = authority.invite(&who("client/b"), at).unwrap();
+            let gone = ["client/a", "evaluator/a"].map(|text| authority.invite(&who(text), at).unwrap());
+            let revoked = authority.revoke(&name, at).unwrap();
+            assert_eq!((revoked.certificates, revoked.invitations), (certificates, 2));
+            for secret in gone {
+                let request = Request::new().unwrap();
+                assert!(redeem(&authority, &secret, request.pem(), at).unwrap_err().contains("not known"));
+            }
+            redeem(&authority, &stays, Request::new().unwrap().pem(), at).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_name_is_unknown_then_invited_then_a_member_until_it_is_revoked_or_expires() {
+        let (_folder, authority) = authority();
+        let standing = |who: &str, at| authority.standing(&self::who(who), at).unwrap();
+        assert_eq!(standing("client/a", now()), Standing::Unknown);
+        let secret = authority.invite(&who("client/a"), now()).unwrap();
+        let half = INVITATION_VALIDITY / 2;
+        assert_eq!(standing("client/a", now() + half), Standing::Invited { left: half });
+        assert_eq!(standing("client/a", now() + 2 * half), Standing::Unknown);
+        redeem(&authority, &secret, Request::new().unwrap().pem(), now()).unwrap();
+        assert_eq!(standing("client/a", now()), Standing::Member);
+        assert_eq!(standing("evaluator/a", now()), Standing::Unknown);
+        assert_eq!(standing("client/a", now() + DAY), Standing::Unknown);
         authority.revoke(&"a".parse().unwrap(), now()).unwrap();
-        let request = Request::new().unwrap();
-        assert!(redeem(&authority, &gone, request.pem(), now()).unwrap_err().contains("not known"));
-        redeem(&authority, &stays, request.pem(), now()).unwrap();
+        assert_eq!(standing("client/a", now()), Standing::Unknown);
+    }
+
+    /// An invitation that is over is none: nothing is said to be taken back.
+    #[test]
+    fn invitations_that_were_used_or_have_expired_are_not_counted_as_taken_back() {
+        let (_folder, authority) = authority();
+        let used = authority.invite(&who("client/a"), now()).unwrap();
+        redeem(&authority, &used, Request::new().unwrap().pem(), now()).unwrap();
+        authority.invite(&who("client/b"), now()).unwrap();
+        let revoked = authority.revoke(&"a".parse().unwrap(), now()).unwrap();
+        assert_eq!((revoked.certificates, revoked.invitations), (1, 0));
+        assert!(authority.revoke(&"b".parse().unwrap(), now() + INVITATION_VALIDITY).is_err());
     }
 
     #[test]

@@ -33,6 +33,20 @@ pub const REQUEST_BYTES_MAX: usize = 4096;
 /// Invitations that may be open at once in one authority's folder.
 pub const INVITATIONS_MAX: usize = 10_000;
 
+/// How far a name has come with one authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A token was made and not used yet.
+    Invited {
+        /// How long it is still good.
+        left: Duration,
+    },
+    /// A certificate was issued that is valid.
+    Member,
+    /// Neither.
+    Unknown,
+}
+
 /// What a request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -54,6 +68,9 @@ pub enum NotGranted {
     /// Too late.
     #[error("the token has expired; ask for a new one")]
     Expired,
+    /// Who trusts the roots of the coordinator would not trust this authority.
+    #[error("the identity is of another authority and does not trust this one")]
+    OtherAuthority,
     /// Renewal is for clients and evaluators.
     #[error("certificates of this role are not renewed here")]
     OtherRole,

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tributary_common::identity::Role;
 
 use super::{RevocationList, Revocations};
-use crate::{Error, files};
+use crate::credentials::CHAIN;
+use crate::{Error, files, peer};
 
 /// The name of the list in an authority's folder and in a coordinator's identity folder.
 pub const FILE: &str = "revoked.crl";
@@ -43,8 +46,16 @@ impl State {
 /// Puts a copy of a list into a coordinator's identity folder. A running coordinator sees the old list or the new one.
 ///
 /// # Errors
-/// The list cannot be read, or the folder is not there or cannot be written.
+/// The list cannot be read, or the folder is not that of a coordinator's identity or cannot be written.
 pub fn install(list: &Path, identity: &Path) -> Result<(), Error> {
+    let other = |why: String| Error::NoCoordinator { folder: identity.to_owned(), why };
+    let chain = identity.join(CHAIN);
+    let text = files::read_if_there(&chain, BYTES_MAX)?.ok_or_else(|| other(format!("there is no `{CHAIN}` in it")))?;
+    let leaf = CertificateDer::from_pem_slice(text.as_bytes()).map_err(|error| other(error.to_string()))?;
+    let holder = peer::identity(&[leaf]).map_err(|error| other(error.to_string()))?;
+    if holder.role != Role::Coordinator {
+        return Err(other(format!("it is that of `{holder}`")));
+    }
     files::replace_public(&identity.join(FILE), &files::read_up_to(list, BYTES_MAX)?)
 }
 

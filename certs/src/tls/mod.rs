@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tributary_common::identity::{Identity, Role};
 
 pub use join::{JOIN_ALPN, join_client_config, join_server_config};
-pub use refusal::refusal;
+pub use refusal::{AGAIN, refusal};
 
 use crate::{Credentials, Error, Revocations};
 use verify::{CoordinatorVerifier, MemberVerifier};

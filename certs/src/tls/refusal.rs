@@ -6,6 +6,10 @@ pub(super) const CRYPTO_ERROR: u64 = 0x100;
 /// What helps in most cases.
 pub(super) const ISSUE: &str = "issue a new one with `tributary certs issue`";
 
+/// What to do about a certificate that was revoked: whoever was sent away comes back the way it came.
+pub const AGAIN: &str = "if it should be let in again, make a new token with `tributary certs invite`, or issue a new one with \
+    `tributary certs issue` where keys are carried by hand";
+
 const SAME_AUTHORITY: &str = "both sides need identities that one authority issued; `tributary certs show` prints them";
 const SAME_VERSION: &str = "use the same version of `tributary` on both sides";
 
@@ -31,7 +35,7 @@ const MEANINGS: &[Meaning] = &[
         "the certificate was refused: it is not meant for this side of a connection",
         "a coordinator needs an identity of role `coordinator`, others one of role `client` or `evaluator`",
     ),
-    meaning(44, "the certificate was refused: it was revoked", ISSUE),
+    meaning(44, "the certificate was refused: it was revoked", AGAIN),
     meaning(
         45,
         "the certificate was refused: it has expired or is not valid yet",

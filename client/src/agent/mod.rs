@@ -141,6 +141,7 @@ pub async fn run_on(
     let mut without_connection = Duration::ZERO;
     loop {
         let began = now();
+        let mut was_replaced = false;
         let (ended, joined) = tokio::select! {
             biased;
             () = stop.cancelled() => (Ended::Stopped, false),
@@ -148,6 +149,7 @@ pub async fn run_on(
                 Ok((endpoint, connection)) => {
                     let ended = session.serve(&settings, &mut membership, &connection, &stop, &mut tell).await;
                     endpoint.wait_idle().await;
+                    was_replaced = is_replaced(&connection);
                     (ended, session.has_joined())
                 }
                 Err(Failure::NotAuthorised(reason)) => (Ended::NotAuthorised(reason), false),
@@ -155,7 +157,10 @@ pub async fn run_on(
             },
         };
         if joined {
-            backoff.reset();
+            // Another process with this identity would replace this one again at once, and so on.
+            if !was_replaced {
+                backoff.reset();
+            }
             without_connection = Duration::ZERO;
         } else {
             without_connection += began.elapsed();
@@ -190,6 +195,12 @@ pub async fn run_on(
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Whether a newer connection of the same identity took this one's place.
+fn is_replaced(connection: &quinn::Connection) -> bool {
+    let reason = connection.close_reason();
+    matches!(reason, Some(quinn::ConnectionError::ApplicationClosed(close)) if close.error_code == net::close_code::REPLACED)
 }
 
 enum Failure {

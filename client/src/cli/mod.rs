@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use tokio::task::JoinSet;
-use tributary_certs::Credentials;
 use tributary_certs::enrolment::Token;
+use tributary_certs::{Credentials, tls};
 use tributary_common::config::Document;
 use tributary_common::id::ClientId;
 use tributary_common::identity::{Identity, Role};
@@ -259,7 +259,7 @@ async fn join(arguments: &Arguments, token: &str, say: &impl Fn(&str)) -> Result
     };
     let credentials = crate::join::member(&token, &folder).await.map_err(|error| {
         let (code, hint) = match &error {
-            crate::join::Error::Unreachable { .. } => (UNREACHABLE, error.hint()),
+            crate::join::Error::Busy { .. } | crate::join::Error::Unreachable { .. } => (UNREACHABLE, error.hint()),
             crate::join::Error::Folder { .. } => (INVALID, error.hint()),
             _ => (NOT_AUTHORISED, error.hint()),
         };
@@ -284,14 +284,14 @@ impl Member {
         let credentials = credentials(&folder, &[Role::Client, Role::Evaluator])?;
         let Identity { name, role, .. } = credentials.identity().clone();
         let outbox = outbox(arguments, &folder, &name)?;
-        let joined = crate::join::coordinator_of(&folder);
-        let coordinator = arguments.coordinator.clone().or_else(|| joined.clone()).ok_or_else(|| {
+        let coordinator = arguments.coordinator.clone().or_else(|| crate::join::coordinator_of(&folder));
+        let coordinator = coordinator.ok_or_else(|| {
             Failure::new(USAGE, format!("it is not known where the coordinator of `{}` is", folder.display()))
                 .with_hint(Some("give --coordinator HOST:PORT"))
         })?;
-        let membership = match joined {
-            Some(_) => Membership::renewing(credentials, folder),
-            None => Membership::fixed(credentials),
+        let membership = match crate::join::has_joined(&folder) {
+            true => Membership::renewing(credentials, folder),
+            false => Membership::fixed(credentials),
         };
         let models = arguments.state.as_ref().map(|state| state.join(name.as_str()).join("models"));
         Ok(Self { name, role, membership, coordinator, outbox, models })
@@ -406,7 +406,11 @@ fn failure(error: agent::Error) -> Failure {
         agent::Error::Unreachable { .. } => {
             Failure::new(UNREACHABLE, error).with_hint(Some("check the address, and that UDP gets through to its port"))
         }
-        agent::Error::NotAuthorised(_) => Failure::new(NOT_AUTHORISED, error),
+        agent::Error::NotAuthorised(ref reason) => {
+            // A refused handshake says what to do; a connection that was closed had one, until its certificate was revoked.
+            let hint = (!reason.contains("hint: ")).then_some(tls::AGAIN);
+            Failure::new(NOT_AUTHORISED, error).with_hint(hint)
+        }
         agent::Error::Unfit(_) => Failure::new(INVALID, error)
             .with_hint(Some("look at the data with `tributary client --check --run RUN.toml --data SOURCE`")),
         other => Failure::new(RUN_FAILED, other),

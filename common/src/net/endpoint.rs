@@ -163,6 +163,22 @@ impl HmacKey for ResetKey {
     }
 }
 
+/// How connections are accepted: by the endpoint that is made with it, or by one that gets it later in the place of what it
+/// had ([`Endpoint::set_server_config`]). `keys` are the endpoint's for its whole life.
+///
+/// # Errors
+/// The TLS configuration has no TLS 1.3.
+pub fn server_config(
+    tls: rustls::ServerConfig,
+    transport: TransportConfig,
+    keys: &EndpointKeys,
+) -> Result<ServerConfig, Error> {
+    let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport)).token_key(keys.token_key());
+    Ok(config)
+}
+
 /// An endpoint of this machine that accepts connections at `address`.
 ///
 /// # Errors
@@ -200,9 +216,7 @@ impl System {
         transport: TransportConfig,
         keys: &EndpointKeys,
     ) -> Result<Endpoint, Error> {
-        let crypto = QuicServerConfig::try_from(tls).map_err(|error| Error::Tls(error.to_string()))?;
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(transport)).token_key(keys.token_key());
+        let config = server_config(tls, transport, keys)?;
         let bound = self.endpoint(address, keys.recognising(), Some(config));
         bound.map_err(|source| Error::Socket { address, source })
     }

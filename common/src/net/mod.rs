@@ -7,8 +7,8 @@ mod system;
 
 pub use bulk::{BLOCK_BYTES, GRAIN_BYTES, Pace, receive, receive_into, send};
 pub use endpoint::{
-    EndpointKeys, IDLE_TIMEOUT, KEEP_ALIVE, Windows, client_endpoint, close_code, server_endpoint, stranger_transport,
-    transport,
+    EndpointKeys, IDLE_TIMEOUT, KEEP_ALIVE, Windows, client_endpoint, close_code, server_config, server_endpoint,
+    stranger_transport, transport,
 };
 pub use frames::{FrameReader, read_message, read_short_message, write_message};
 pub use system::{SOCKET_BYTES, Simulated, System};

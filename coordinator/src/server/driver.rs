@@ -2,6 +2,7 @@
 //! peer.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tributary_common::parameters::Parameters;
 use tributary_common::sum::Weight;
 use tributary_common::time::Time;
 
+use super::doubles::Doubles;
 use super::fold::{self, Order};
 use super::limits::Limits;
 use super::models::Models;
@@ -89,6 +91,7 @@ pub(super) struct Driver {
     /// None: rows are safe as soon as they are there.
     journal: Option<writer::Thread>,
     members: BTreeMap<ClientId, Member>,
+    doubles: Doubles,
     /// How often clients said that they cannot take part.
     unfit: BTreeMap<ClientId, u32>,
     returning: Returning,
@@ -192,6 +195,7 @@ impl Driver {
             fold,
             journal,
             members: BTreeMap::new(),
+            doubles: Doubles::new(limits.connections),
             returning: Returning::new(),
             unfit: BTreeMap::new(),
             staged: updates.into_iter().map(|kept| ((kept.ticket, kept.client.clone()), kept.into())).collect(),
@@ -335,8 +339,9 @@ impl Driver {
                     handle,
                 };
                 member.handle.say(ToClient::Welcome(Welcome { return_ms: self.return_ms(), ..self.welcome.clone() }));
+                let new = member.handle.connection.remote_address();
                 if let Some(old) = self.members.insert(identity.name.clone(), member) {
-                    old.handle.close(close_code::REPLACED, "a newer connection of the same identity");
+                    self.replaced(identity.name, &old.handle, new);
                 }
             }
             Input::Notice { client, text } => drop(self.publish(&Recorder::notice(client, text))),
@@ -352,6 +357,18 @@ impl Driver {
                 self.events.push_back(Event::Refused { client, ticket: put.ticket, reason: REVOKED.to_owned() });
             }
             Input::Staged { client, put, spool, .. } => self.staged(client, &put, spool),
+        }
+    }
+
+    /// A newer connection of the same identity, from `new`, is right where the network of a client has changed.
+    fn replaced(&mut self, client: ClientId, old: &Handle, new: SocketAddr) {
+        let is_alive = old.connection.close_reason().is_none();
+        old.close(close_code::REPLACED, "a newer connection of the same identity");
+        let at = super::now().duration_since(self.began);
+        let ends = (old.connection.remote_address(), new);
+        let told = if is_alive { self.doubles.replaced(at, &client, ends) } else { None };
+        if let Some(text) = told {
+            drop(self.publish(&Recorder::notice(Some(client), text)));
         }
     }
 

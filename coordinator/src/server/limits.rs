@@ -29,10 +29,19 @@ pub struct Limits {
     /// Handshakes in all; more are refused. A handshake takes this side 1 to 2 ms of a core. Default 1,000 a second, 4,000
     /// at once.
     pub handshakes: Rate,
-    /// Addresses whose handshakes are counted at a time; of more only the sum counts. Default 4,096.
+    /// Addresses whose handshakes are counted at a time at each port; of more only the sum counts. Default 4,096.
     pub addresses: usize,
     /// Devices that may be joining at once, where there is a port for it; more are refused. Default 32.
     pub joining_connections: usize,
+    /// Of those, devices at one address (IPv6: of one /64); more are refused, so that one address does not take all places.
+    /// Default 8.
+    pub joining_connections_per_address: usize,
+    /// Handshakes of one address at the port for joining; more are refused, and a device that is refused comes again.
+    /// Default 4 a second, 64 at once.
+    pub joins_per_address: Rate,
+    /// Handshakes in all at the port for joining; more are refused. Default 50 a second, a tenth of a core or less, 200 at
+    /// once.
+    pub joins: Rate,
     /// New certificates that one member gets in half of a certificate's life, where they are given here; more are refused
     /// until then. An honest client asks once, and again where an answer is lost. Default 8.
     pub renewals_per_half_life: u32,
@@ -85,6 +94,9 @@ impl Default for Limits {
             handshakes: Rate { per_second: 1_000.0, burst: 4_000 },
             addresses: 4_096,
             joining_connections: 32,
+            joining_connections_per_address: 8,
+            joins_per_address: Rate { per_second: 4.0, burst: 64 },
+            joins: Rate { per_second: 50.0, burst: 200 },
             renewals_per_half_life: 8,
             unfit_notices: 8,
             handshake: Duration::from_secs(10),

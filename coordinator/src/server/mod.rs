@@ -3,10 +3,12 @@
 
 mod bucket;
 mod door;
+mod doubles;
 mod driver;
 mod fold;
 mod limits;
 mod models;
+mod own;
 mod partials;
 mod registrar;
 mod renewals;
@@ -19,6 +21,7 @@ mod upload;
 mod writer;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,8 +46,9 @@ use crate::optimize::Optimizer;
 use crate::screen::Screen;
 use crate::store::{Journal, Past, Store};
 use crate::strategy::plan_text;
-use door::{Crowd, Door, Entry};
+use door::{Bounds, Crowd, Door, Entry};
 use driver::{Driver, Given};
+use own::{Own, Port};
 use partials::Partials;
 use registrar::Registrar;
 use renewals::Renewals;
@@ -126,8 +130,10 @@ impl std::fmt::Debug for Run {
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
+    keys: EndpointKeys,
     revoked: RevocationFile,
     registrar: Option<Registrar>,
+    own: Option<Own>,
     issuing: Option<Arc<Issuing>>,
     limits: Limits,
     system: System,
@@ -135,7 +141,8 @@ pub struct Server {
 
 impl Server {
     /// Listens on `address`; port 0 is any free one. Who stands in `revoked` stays out, and goes when the file changes.
-    /// Who this coordinator is to its clients, also after a restart, follows from its credentials.
+    /// How clients recognise this coordinator after a restart follows from its credentials, or from what their folder keeps
+    /// for it ([`Credentials::keep_endpoint_secret`]).
     ///
     /// # Errors
     /// The port is in use, or the credentials are not usable.
@@ -160,11 +167,10 @@ impl Server {
         limits: Limits,
     ) -> Result<Self, Error> {
         let tls = tls::server_config(credentials, revoked.revocations())?;
-        let keys = EndpointKeys::derive(&credentials.secret("tributary 2026-11 endpoint"));
-        let strangers = Windows { connection_bytes: limits.stranger_bytes, ..limits.windows };
-        let endpoint = system.server_endpoint(address, tls, net::transport(strangers), &keys);
+        let keys = EndpointKeys::derive(&credentials.endpoint_secret().members());
+        let endpoint = system.server_endpoint(address, tls, transport(limits), &keys);
         let endpoint = endpoint.map_err(|source| Error::Listen { address, source })?;
-        Ok(Self { endpoint, revoked, registrar: None, issuing: None, limits, system })
+        Ok(Self { endpoint, keys, revoked, registrar: None, own: None, issuing: None, limits, system })
     }
 
     /// Lets devices with a token join at `address`, and members renew their certificates.
@@ -176,6 +182,24 @@ impl Server {
         self.registrar = Some(Registrar::bind(address, credentials, Arc::clone(&issuing), self.limits)?);
         self.issuing = Some(issuing);
         Ok(self)
+    }
+
+    /// Renews the coordinator's own certificate at half of its life, in its identity folder, where certificates are given
+    /// here by the authority that it has its own from.
+    #[must_use]
+    pub fn renewing_itself(mut self, credentials: Credentials, folder: PathBuf) -> Self {
+        self.own = Some(Own { credentials, folder });
+        self
+    }
+
+    /// The members' port, for the coordinator's next certificates.
+    fn port(&self) -> Port {
+        let (revocations, keys, limits) = (self.revoked.revocations(), self.keys.clone(), self.limits);
+        let configure = move |credentials: &Credentials| {
+            let tls = tls::server_config(credentials, Arc::clone(&revocations))?;
+            net::server_config(tls, transport(limits), &keys).map_err(|error| Error::Internal(error.to_string()))
+        };
+        Port { endpoint: self.endpoint.clone(), configure: Box::new(configure) }
     }
 
     /// Where devices join, if they can.
@@ -200,7 +224,7 @@ impl Server {
     /// # Errors
     /// The store failed, or a thread could not be started.
     pub async fn serve(
-        self,
+        mut self,
         run: Run,
         stop: CancellationToken,
         tell: impl FnMut(&Event) + Send + Sync + 'static,
@@ -210,6 +234,10 @@ impl Server {
         let (changed, list) = watch::channel(self.revoked.revocations());
         let closing = CancellationToken::new();
         let mut doorkeepers = JoinSet::new();
+        if let (Some(own), Some(issuing)) = (self.own.take(), &self.issuing) {
+            let ports = self.registrar.iter().map(Registrar::port).chain([self.port()]).collect();
+            doorkeepers.spawn(own::keep(own, Arc::clone(issuing), ports, inbox.clone(), closing.clone()));
+        }
         doorkeepers.spawn(revocation::watch(self.revoked, changed, inbox.clone()));
         if let Some(registrar) = self.registrar {
             let port = self.endpoint.local_addr().map_err(|error| Error::Internal(error.to_string()))?.port();
@@ -259,6 +287,11 @@ impl Server {
     }
 }
 
+/// How members' connections begin: what a stranger may cost in memory.
+fn transport(limits: Limits) -> quinn::TransportConfig {
+    net::transport(Windows { connection_bytes: limits.stranger_bytes, ..limits.windows })
+}
+
 /// Who has renewed lately, of those that this coordinator gives certificates.
 fn renewals(issuing: Option<&Issuing>, limits: Limits) -> Renewals {
     let validity = issuing.map_or(Duration::ZERO, |issuing| issuing.validity);
@@ -285,7 +318,7 @@ fn now() -> tokio::time::Instant {
 /// Accepts connections until told to close; every one has its own task in this one's set.
 async fn accept(endpoint: Endpoint, shared: Arc<Shared>, closing: CancellationToken) {
     let mut sessions = JoinSet::new();
-    let mut door = Door::new(shared.limits);
+    let mut door = Door::new(Bounds::members(&shared.limits));
     let half_open = Arc::new(Semaphore::new(shared.limits.half_open));
     let began = now();
     loop {

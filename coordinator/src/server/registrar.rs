@@ -2,14 +2,15 @@
 //! of its life on their own connection.
 //!
 //! The port for joining is open to anybody. Nothing is kept of a peer before its address has proved to be real (QUIC's
-//! Retry), and a peer has one connection, one short message and a few seconds.
+//! Retry), an address has few places and handshakes, and a peer has one connection, one short message and a few seconds.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use quinn::{Endpoint, Incoming};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tributary_certs::enrolment::{Grant, NotGranted, Secret};
@@ -18,6 +19,8 @@ use tributary_certs::{Authority, Credentials, tls};
 use tributary_common::message::{Answer, Certificate, Join, Joined, short_text};
 use tributary_common::net::{self, EndpointKeys, close_code};
 
+use super::door::{Bounds, Crowd, Door, Entry, network};
+use super::own::Port;
 use super::session::Input;
 use super::{Error, Limits};
 
@@ -25,7 +28,7 @@ use super::{Error, Limits};
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
 #[expect(clippy::disallowed_methods, reason = "certificates are valid from now on")]
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }
 
@@ -77,6 +80,7 @@ impl Issuing {
 #[derive(Debug)]
 pub(super) struct Registrar {
     endpoint: Endpoint,
+    keys: EndpointKeys,
     issuing: Arc<Issuing>,
     limits: Limits,
 }
@@ -89,10 +93,21 @@ impl Registrar {
         limits: Limits,
     ) -> Result<Self, Error> {
         let tls = tls::join_server_config(credentials)?;
-        let keys = EndpointKeys::derive(&credentials.secret("tributary 2026-11 joining endpoint"));
+        let keys = EndpointKeys::derive(&credentials.endpoint_secret().joining());
         let endpoint = net::server_endpoint(address, tls, net::stranger_transport(), &keys)
             .map_err(|source| Error::Listen { address, source })?;
-        Ok(Self { endpoint, issuing, limits })
+        Ok(Self { endpoint, keys, issuing, limits })
+    }
+
+    /// This port, for the coordinator's next certificates.
+    pub(super) fn port(&self) -> Port {
+        let keys = self.keys.clone();
+        let configure = move |credentials: &Credentials| {
+            let tls = tls::join_server_config(credentials)?;
+            net::server_config(tls, net::stranger_transport(), &keys)
+                .map_err(|error| Error::Internal(error.to_string()))
+        };
+        Port { endpoint: self.endpoint.clone(), configure: Box::new(configure) }
     }
 
     pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
@@ -102,6 +117,9 @@ impl Registrar {
     /// Answers devices until told to close. `port` is that of the members.
     pub(super) async fn serve(self, port: u16, inputs: mpsc::Sender<Input>, closing: CancellationToken) {
         let mut devices = JoinSet::new();
+        let mut door = Door::new(Bounds::joining(&self.limits));
+        let mut places = Places { per_address: self.limits.joining_connections_per_address, taken: BTreeMap::new() };
+        let began = super::now();
         loop {
             tokio::select! {
                 biased;
@@ -109,26 +127,60 @@ impl Registrar {
                 Some(_) = devices.join_next() => {}
                 incoming = self.endpoint.accept() => {
                     let Some(incoming) = incoming else { break };
-                    if !incoming.remote_address_validated() {
+                    let address = incoming.remote_address();
+                    let crowd = Crowd { connections: devices.len(), half_open: places.taken_by(address.ip()) };
+                    match door.knock(began.elapsed(), address.ip(), incoming.remote_address_validated(), crowd) {
+                        Entry::Come => {
+                            let place = places.take(address.ip());
+                            let answering = answer(incoming, Arc::clone(&self.issuing), port, inputs.clone());
+                            devices.spawn(within(self.limits.handshake, answering, place));
+                        }
                         // A packet costs an answer of the same size and nothing else; it fails only for those validated.
-                        drop(incoming.retry());
-                    } else if devices.len() >= self.limits.joining_connections {
-                        incoming.refuse();
-                    } else {
-                        let answering = answer(incoming, Arc::clone(&self.issuing), port, inputs.clone());
-                        let longest = self.limits.handshake;
-                        devices.spawn(async move {
-                            match tokio::time::timeout(longest, answering).await {
-                                Ok(Ok(())) => {}
-                                Ok(Err(reason)) => tracing::info!("a device did not join: {reason}"),
-                                Err(_) => tracing::info!("a device took longer than {} s to join", longest.as_secs()),
-                            }
-                        });
+                        Entry::Prove => drop(incoming.retry()),
+                        Entry::Refuse(limit) => {
+                            tracing::debug!(%address, limit, "refused a device");
+                            incoming.refuse();
+                        }
                     }
                 }
             }
         }
         self.endpoint.close(close_code::DONE, b"the coordinator ends");
+    }
+}
+
+/// Lets a device have its place for so long.
+async fn within(
+    longest: Duration,
+    answering: impl Future<Output = Result<(), String>>,
+    place: Option<OwnedSemaphorePermit>,
+) {
+    match tokio::time::timeout(longest, answering).await {
+        Ok(Ok(())) => {}
+        Ok(Err(reason)) => tracing::info!("a device did not join: {reason}"),
+        Err(_) => tracing::info!("a device took longer than {} s to join", longest.as_secs()),
+    }
+    drop(place);
+}
+
+/// The places that the devices of each address have taken. There are no more addresses in here than devices that join.
+struct Places {
+    per_address: usize,
+    taken: BTreeMap<IpAddr, Arc<Semaphore>>,
+}
+
+impl Places {
+    /// How many of its places an address has taken.
+    fn taken_by(&mut self, address: IpAddr) -> usize {
+        let all = self.per_address;
+        self.taken.retain(|_, places| places.available_permits() < all);
+        self.taken.get(&network(address)).map_or(0, |places| all - places.available_permits())
+    }
+
+    /// Takes one, until the permit is dropped; there is one, as [`Places::taken_by`] says.
+    fn take(&mut self, address: IpAddr) -> Option<OwnedSemaphorePermit> {
+        let places = || Arc::new(Semaphore::new(self.per_address));
+        Arc::clone(self.taken.entry(network(address)).or_insert_with(places)).try_acquire_owned().ok()
     }
 }
 

@@ -298,7 +298,7 @@ mod tests {
         assert!(matches!(Folder::create(folder.path(), "run", KEEPING), Err(Error::FolderInUse(_))));
         assert!(matches!(resume(folder.path(), 9), Err(Error::OtherConfiguration(_))));
         let empty = tempfile::tempdir().unwrap();
-        assert!(matches!(resume(empty.path(), 1), Err(Error::Broken { .. })));
+        assert!(matches!(resume(empty.path(), 1), Err(Error::NoRun(_))));
     }
 
     fn values(value: f32) -> Parameters {

@@ -42,6 +42,9 @@ pub enum Error {
     /// The folder holds something already.
     #[error("could not start a run in `{}`: it holds a run already", .0.display())]
     FolderInUse(PathBuf),
+    /// There is no run.
+    #[error("could not find a run in `{}`: it holds no `journal.sqlite`", .0.display())]
+    NoRun(PathBuf),
     /// Another process writes there.
     #[error("could not take up the run in `{}`: another process is at work on it", .0.display())]
     InUse(PathBuf),
@@ -66,8 +69,8 @@ pub enum Error {
         /// What is there.
         kept: Vec<Version>,
     },
-    /// The folder holds no run, or a broken one.
-    #[error("could not resume the run in `{}`: {why}", path.display())]
+    /// The folder holds a broken run.
+    #[error("could not read the run in `{}`: {why}", path.display())]
     Broken {
         /// The folder or file.
         path: PathBuf,
@@ -83,6 +86,7 @@ impl Error {
         let hint = match self {
             Self::FolderInUse(_) => Some("choose another folder with --out, or go on with --resume"),
             Self::OtherConfiguration(_) => Some("choose another folder with --out, or use the run file that is in it"),
+            Self::NoRun(_) => Some("name the folder of a run, such as runs/NAME-001"),
             Self::InUse(_) => Some("stop that process first, or choose another folder with --out"),
             Self::Journal { .. } => {
                 Some("see whether the disk is full or the folder may not be written; then start again")

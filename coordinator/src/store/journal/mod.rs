@@ -165,8 +165,9 @@ impl Journal {
     /// # Errors
     /// There is none, it is broken, or another process holds it.
     pub fn open(folder: &Path, durability: Durability) -> Result<(Self, Found), Error> {
-        let lock = lock(folder)?;
+        // First: a folder that holds no run is left as it is.
         let path = existing(folder)?;
+        let lock = lock(folder)?;
         let table = Table::open(&path, durability)?;
         let found = Found::of(folder, &table)?;
         let updates = Updates::open(folder.join(UPDATES), durability, &found.updates)?;
@@ -244,11 +245,7 @@ impl Journal {
 
 fn existing(folder: &Path) -> Result<PathBuf, Error> {
     let path = folder.join(ROWS);
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(Error::Broken { path: folder.to_owned(), why: format!("it holds no `{ROWS}`") })
-    }
+    if path.is_file() { Ok(path) } else { Err(Error::NoRun(folder.to_owned())) }
 }
 
 fn remove_if_there(path: &Path) -> Result<(), Error> {
