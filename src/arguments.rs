@@ -289,8 +289,9 @@ pub(crate) struct Coordinator {
     /// Folder for the run; by default a new one below runs/
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
-    /// Go on with the run in --out
-    #[arg(long, requires = "out")]
+    /// Go on with the run in --out, or with the newest below runs/, and begin no other. An unfinished run of the same
+    /// configuration goes on without it too
+    #[arg(long)]
     pub(crate) resume: bool,
     /// End when standard input closes
     #[arg(long, hide = true)]

@@ -99,8 +99,9 @@ async fn serve(
     let address = server.address().map_err(failed)?;
     let choice = match (&arguments.out, arguments.resume) {
         (Some(path), true) => Choice::Resume(path),
-        (Some(path), false) => Choice::Named(path),
-        (None, _) => Choice::NewOrUnfinished,
+        (Some(path), false) => Choice::NamedOrUnfinished(path),
+        (None, true) => Choice::Unfinished,
+        (None, false) => Choice::NewOrUnfinished,
     };
     let config = file.document.digest();
     let begun = run_folder::begin(file, &choice, Durability::Power, new_id(config))?;

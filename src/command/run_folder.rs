@@ -37,8 +37,12 @@ pub(super) enum Choice<'a> {
     NewOrUnfinished,
     /// This folder, which must hold no run.
     Named(&'a Path),
+    /// This folder, which may hold an unfinished run of the same configuration: it goes on then.
+    NamedOrUnfinished(&'a Path),
     /// This folder, whose run goes on, or begins where nothing of it was kept.
     Resume(&'a Path),
+    /// The newest numbered folder, which must hold an unfinished run of the same configuration.
+    Unfinished,
 }
 
 pub(super) fn begin(file: &RunFile, choice: &Choice<'_>, durability: Durability, id: RunId) -> Result<Begun, Failure> {
@@ -50,10 +54,21 @@ pub(super) fn begin(file: &RunFile, choice: &Choice<'_>, durability: Durability,
             newest if is_unfinished(file, &newest) => resume(file, &newest, keeping),
             _ => create(file, &numbered(file, 1)?, keeping, id),
         },
-        Choice::Named(path) => create(file, path, keeping, id),
+        Choice::NamedOrUnfinished(path) if is_unfinished(file, path) => resume(file, path, keeping),
+        Choice::Named(path) | Choice::NamedOrUnfinished(path) => create(file, path, keeping, id),
         Choice::Resume(path) if Folder::is_unbegun(path) => create(file, path, keeping, id),
         Choice::Resume(path) => resume(file, path, keeping),
+        Choice::Unfinished => match numbered(file, 0)? {
+            newest if is_unfinished(file, &newest) => resume(file, &newest, keeping),
+            _ => Err(no_unfinished(file)),
+        },
     }
+}
+
+fn no_unfinished(file: &RunFile) -> Failure {
+    let text =
+        format!("no unfinished run of `{}` with this configuration is the newest in `{RUNS}`", file.strategy.name);
+    Failure::new(INVALID, text).with_hint(Some("name its folder with --out, or start a new run without --resume"))
 }
 
 fn create(file: &RunFile, path: &Path, keeping: Keeping, id: RunId) -> Result<Begun, Failure> {

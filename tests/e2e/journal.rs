@@ -101,3 +101,29 @@ fn a_key_of_receipts_that_is_gone_is_told() {
     let text = |event: &serde_json::Value| event["text"].as_str().unwrap_or_default().to_owned();
     assert!(again.process.events().any(|event| text(&event).contains("`receipt.key` is gone")));
 }
+
+/// What goes wrong without it: a service that starts the same command after a power cut finds its run and refuses it.
+#[test]
+fn an_unfinished_run_goes_on_whichever_way_it_is_named() {
+    let federation = Federation::new();
+    federation.run_file(&[("rounds = 50", "rounds = 2")]);
+    let resume = ["coordinator", "run.toml", "--identity", "hub", "--listen", "127.0.0.1:0", "--resume"];
+    say(federation.path(), &resume).fails(3, &["no unfinished run of", "without --resume"]);
+    let stop = |more: &[&str], goes_on: bool| {
+        let coordinator = federation.coordinator(more);
+        coordinator.process.signal("INT");
+        let ended = coordinator.process.end();
+        assert_eq!((ended.code, ended.err.contains("going on")), (130, goes_on), "{}", ended.err);
+    };
+    stop(&[], false);
+    let runs = || std::fs::read_dir(federation.path().join("runs")).unwrap();
+    let folder = runs().next().unwrap().unwrap().path();
+    let folder = folder.to_str().unwrap();
+    for more in [&[][..], &["--resume"], &["--out", folder], &["--out", folder, "--resume"]] {
+        stop(more, true);
+    }
+    assert_eq!(runs().count(), 1);
+    let other = ["--set", "run.seed=77"];
+    say(federation.path(), &[&resume[..], &other].concat()).fails(3, &["no unfinished run of"]);
+    say(federation.path(), &[&resume[..6], &other, &["--out", folder]].concat()).fails(3, &["holds a run already"]);
+}
