@@ -449,7 +449,7 @@ fn an_update_that_waits_too_long_for_its_permit_leaves_its_place_and_comes_again
         net::write_message(&mut send, &Request::Put(Box::new(header))).await.unwrap();
         assert_eq!(net::read_message::<Answer>(&mut recv).await.unwrap(), Answer::Permit { from: 0 });
         go.send(()).unwrap();
-        let mut is_postponed = false;
+        let (mut is_postponed, mut is_resent) = (false, false);
         loop {
             match statuses.recv().await.unwrap() {
                 Status::Postponed { reason, .. } if !is_postponed => {
@@ -458,12 +458,13 @@ fn an_update_that_waits_too_long_for_its_permit_leaves_its_place_and_comes_again
                     send.write_all(&bytes).await.unwrap();
                     send.finish().unwrap();
                 }
+                Status::Resent { .. } => is_resent = is_postponed,
                 Status::Acknowledged { .. } => break,
-                Status::Dropped { reason, .. } => panic!("it is dropped: {reason}"),
+                Status::Dropped { reason, .. } | Status::Refused { reason, .. } => panic!("it is dropped: {reason}"),
                 _ => {}
             }
         }
-        assert!(is_postponed, "two updates were under way");
+        assert!(is_postponed && is_resent, "two updates were under way, and one came again");
         // Ends the worker too, should it wait for the next round.
         drop(go);
     });

@@ -309,7 +309,7 @@ fn an_update_that_a_full_disk_does_not_take_waits_for_a_process_that_takes_it() 
         };
         let client = setting.client_that_tells(address, None, |status| match status {
             Status::Working { .. } => n_trained += 1,
-            Status::Dropped { reason, .. } => panic!("it is dropped: {reason}"),
+            Status::Dropped { reason, .. } | Status::Refused { reason, .. } => panic!("it is dropped: {reason}"),
             Status::Postponed { .. } => {
                 n_postponed += 1;
                 // It has come again, and was not taken again.

@@ -107,6 +107,8 @@ pub(super) struct Session {
     transfers: JoinSet<Transferred>,
     /// Updates that are on their way or wait to be given again: each only once on a connection.
     giving: BTreeSet<Ticket>,
+    /// The update that was given last, on whatever connection.
+    given: Option<Ticket>,
     patience: Patience,
     permit_seconds: u64,
     /// What `Hello` said that this client holds, until the machine has it.
@@ -131,6 +133,7 @@ impl Session {
             models: Models::new(settings.models.clone()),
             transfers: JoinSet::new(),
             giving: BTreeSet::new(),
+            given: None,
             patience: Patience::new(settings.name.clone()),
             permit_seconds: settings.permit_seconds,
             claimed: None,
@@ -398,11 +401,11 @@ impl Session {
             }
             ToClient::Conflict { ticket, counted } => {
                 let reason = format!("another update of this client counts already: {}", counted.short());
-                tell(Status::Dropped { ticket, reason });
+                tell(Status::Refused { ticket, reason });
                 Event::Refused { ticket }
             }
             ToClient::Verdict { ticket, reason } => {
-                tell(Status::Dropped { ticket, reason });
+                tell(Status::Refused { ticket, reason });
                 Event::Refused { ticket }
             }
             ToClient::Done(done) => {
@@ -566,7 +569,11 @@ impl Session {
                     self.cancels.remove(&ticket);
                     self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
                 }
-                Effect::Put { ticket } => self.put(ticket, live),
+                Effect::Put { ticket } => {
+                    if self.put(ticket, live) && self.given.replace(ticket) == Some(ticket) {
+                        tell(Status::Resent { ticket });
+                    }
+                }
                 Effect::Report { ticket } => self.report(ticket, live),
                 Effect::Stop { ticket } => {
                     if let Some(cancel) = self.cancels.get(&ticket) {
@@ -598,10 +605,11 @@ impl Session {
         });
     }
 
-    fn put(&mut self, ticket: Ticket, live: &Live) {
-        let Some(Holding::Update { header, update }) = self.holding.get(&ticket) else { return };
+    /// Gives a finished update, unless it is on its way already; returns whether it begins to.
+    fn put(&mut self, ticket: Ticket, live: &Live) -> bool {
+        let Some(Holding::Update { header, update }) = self.holding.get(&ticket) else { return false };
         if !self.giving.insert(ticket) {
-            return;
+            return false;
         }
         let header = header.as_ref().clone();
         let (connection, update) = (live.connection.clone(), update.clone());
@@ -610,6 +618,7 @@ impl Session {
             let result = transfer::put(connection, header, update, permit_seconds).await;
             Transferred::Put { ticket, result }
         });
+        true
     }
 
     /// Waits before an update is given again, no longer than the connection stands.

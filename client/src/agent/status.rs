@@ -60,6 +60,18 @@ pub enum Status {
         /// When it ends.
         expires: SystemTime,
     },
+    /// The coordinator looked at an update and does not take it.
+    Refused {
+        /// Which.
+        ticket: Ticket,
+        /// Why.
+        reason: String,
+    },
+    /// A finished update is offered again: the coordinator did not acknowledge it before.
+    Resent {
+        /// Which.
+        ticket: Ticket,
+    },
     /// No connection; tries go on. Said once per loss of connection.
     Retrying {
         /// Why.

@@ -424,6 +424,8 @@ fn describe(status: Status) -> Option<String> {
             format!("{ticket}: update {} counts, receipt {receipt}", digest.short())
         }
         Status::Dropped { ticket, reason } => format!("{ticket}: dropped: {reason}"),
+        Status::Refused { ticket, reason } => format!("{ticket}: refused: {reason}"),
+        Status::Resent { ticket } => format!("{ticket}: giving the finished update again"),
         Status::Finished(done) => {
             format!("the run is over ({}), version {}, model {}", done.reason, done.version, done.model)
         }

@@ -29,7 +29,13 @@ pub(super) struct Tally {
     rounds: u64,
     /// In microseconds, from the end of training to the receipt.
     latencies: Vec<u32>,
-    /// Work that ended without an update that counts, by reason.
+    /// Updates that were given again.
+    resent: u64,
+    /// Updates that the coordinator could not take when they came.
+    postponed: u64,
+    /// Updates that the coordinator refused, by reason.
+    refused: BTreeMap<String, u64>,
+    /// Work that ended without an update that was given, by reason.
     dropped: BTreeMap<String, u64>,
     failures: u64,
     failure: Option<String>,
@@ -49,6 +55,9 @@ impl Tally {
             updates: 0,
             rounds: 0,
             latencies: Vec::new(),
+            resent: 0,
+            postponed: 0,
+            refused: BTreeMap::new(),
             dropped: BTreeMap::new(),
             failures: 0,
             failure: None,
@@ -105,13 +114,11 @@ impl Tally {
                     self.latencies.push(u32::try_from(waited.as_micros()).unwrap_or(u32::MAX));
                 }
             }
-            Status::Dropped { reason, .. } => {
-                let known = self.dropped.len() < REASONS_MAX || self.dropped.contains_key(reason);
-                let reason = if known { reason.as_str() } else { "other reasons" };
-                *self.dropped.entry(reason.to_owned()).or_default() += 1;
-            }
+            Status::Dropped { reason, .. } => count(&mut self.dropped, reason),
+            Status::Refused { reason, .. } => count(&mut self.refused, reason),
+            Status::Resent { .. } => self.resent += 1,
+            Status::Postponed { .. } => self.postponed += 1,
             Status::Finished(_)
-            | Status::Postponed { .. }
             | Status::Progress { .. }
             | Status::Suspended
             | Status::Unfit { .. }
@@ -143,6 +150,9 @@ impl Tally {
             "updates": self.updates,
             "updates_per_second": self.updates_per_second(),
             "latency_ms": { "p50": milliseconds(50), "p95": milliseconds(95), "p99": milliseconds(99) },
+            "resent": self.resent,
+            "postponed": self.postponed,
+            "refused": self.refused,
             "dropped": self.dropped,
             "failed": self.failures,
             "coordinator_peak_bytes": self.peak,
@@ -150,6 +160,7 @@ impl Tally {
     }
 
     pub(super) fn to_lines(&self) -> Vec<(&'static str, String)> {
+        let refused: u64 = self.refused.values().sum();
         let mut lines = vec![
             ("time", duration(self.seconds)),
             (
@@ -158,16 +169,24 @@ impl Tally {
             ),
             ("rounds", self.rounds.to_string()),
             ("updates", format!("{} acknowledged, {:.0} a second", self.updates, self.updates_per_second())),
+            ("", format!("{} given again, {} postponed, {refused} refused", self.resent, self.postponed)),
         ];
         if let (Some(p50), Some(p95), Some(p99)) = (self.quantile(50), self.quantile(95), self.quantile(99)) {
             lines.push(("latency", format!("p50 {}, p95 {}, p99 {}", duration(p50), duration(p95), duration(p99))));
         }
+        lines.extend(self.refused.iter().map(|(reason, count)| ("refused", format!("{count}: {reason}"))));
         lines.extend(self.dropped.iter().map(|(reason, count)| ("dropped", format!("{count}: {reason}"))));
         if let Some(peak) = self.peak {
             lines.push(("coordinator", format!("at most {} of memory", bytes(peak))));
         }
         lines
     }
+}
+
+/// Counts a reason; beyond so many different ones only that there was another.
+fn count(reasons: &mut BTreeMap<String, u64>, reason: &str) {
+    let is_known = reasons.len() < REASONS_MAX || reasons.contains_key(reason);
+    *reasons.entry(if is_known { reason } else { "other reasons" }.to_owned()).or_default() += 1;
 }
 
 /// The peak resident memory of a process of this machine, in bytes, where the system tells it.
@@ -191,14 +210,18 @@ mod tests {
             let status = Status::Acknowledged { ticket, digest: Digest([0; 32]), receipt: Digest([0; 32]) };
             tally.status(&status, Some(Duration::from_millis(ms)));
         }
-        for reason in ["late", "late", "norm"] {
+        for reason in ["late", "late", "away"] {
             tally.status(&Status::Dropped { ticket, reason: reason.to_owned() }, None);
         }
+        tally.status(&Status::Refused { ticket, reason: "norm".to_owned() }, None);
+        tally.status(&Status::Resent { ticket }, None);
         tally.end(crate::command::sim::now(), None);
         let json = tally.to_json();
         assert_eq!((json["latency_ms"]["p50"].as_f64(), json["latency_ms"]["p99"].as_f64()), (Some(50.0), Some(99.0)));
         assert_eq!((json["rounds"].as_u64(), json["updates"].as_u64()), (Some(7), Some(100)));
-        assert_eq!(json["dropped"], json!({ "late": 2, "norm": 1 }));
+        assert_eq!(json["dropped"], json!({ "late": 2, "away": 1 }));
+        assert_eq!((&json["refused"], json["resent"].as_u64()), (&json!({ "norm": 1 }), Some(1)));
+        assert!(tally.to_lines().contains(&("", "1 given again, 0 postponed, 1 refused".to_owned())));
     }
 
     #[test]
