@@ -13,7 +13,7 @@ use tributary_common::identity::{self, Identity};
 use super::federation;
 use crate::arguments::{CertsCommand, Role, program, quoted};
 use crate::exit::{self, Failure, INVALID, USAGE};
-use crate::output::{Format, Output, code, table};
+use crate::output::{Format, Output, code, plural, table};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -172,13 +172,13 @@ fn taken_back(name: &ClientId, revoked: &Revoked) -> String {
     let mut parts = Vec::new();
     let file = revoked.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     if revoked.certificates > 0 {
-        parts.push(format!("{} certificate(s) of `{name}` revoked in {file}", revoked.certificates));
+        parts.push(format!("{} of `{name}` revoked in {file}", plural(revoked.certificates, "certificate")));
     }
     if revoked.before > 0 {
-        parts.push(format!("{} certificate(s) of `{name}` revoked before", revoked.before));
+        parts.push(format!("{} of `{name}` revoked before", plural(revoked.before, "certificate")));
     }
     if revoked.invitations > 0 {
-        parts.push(format!("{} open invitation(s) of `{name}` taken back", revoked.invitations));
+        parts.push(format!("{} of `{name}` taken back", plural(revoked.invitations, "open invitation")));
     }
     parts.join(", ")
 }

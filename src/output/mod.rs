@@ -16,7 +16,7 @@ pub(crate) use code::code;
 pub(crate) use progress::Progress;
 pub(crate) use summary::{Ending, Summary};
 pub(crate) use table::table;
-pub(crate) use units::{bytes, duration, percent};
+pub(crate) use units::{bytes, duration, percent, plural};
 pub(crate) use wrap::wrap;
 
 use crate::arguments::Global;

@@ -23,6 +23,11 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// `1 round`, `2 rounds`.
+pub(crate) fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// A share: `93.6 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
@@ -36,6 +41,7 @@ mod tests {
     fn numbers_are_short_and_have_units() {
         assert_eq!([bytes(999), bytes(1_300_000), bytes(1 << 42)], ["999 B", "1.3 MB", "4.4 TB"]);
         assert_eq!([duration(0.012), duration(3.44), duration(125.0)], ["12 ms", "3.4 s", "2 min 5 s"]);
+        assert_eq!([plural(1, "round"), plural(0, "round")], ["1 round", "0 rounds"]);
         assert_eq!(percent(0.9361), "93.6 %");
     }
 }

@@ -135,7 +135,7 @@ fn a_revocation_that_reached_no_coordinator_is_said_again_and_then_holds() {
     assert!(!folder.join("hub/revoked.crl").exists());
     let again = revoke(&[]).ends_well();
     assert!(
-        again.out.contains("1 certificate(s) of `b` revoked before") && again.out.contains("--to DIR"),
+        again.out.contains("1 certificate of `b` revoked before") && again.out.contains("--to DIR"),
         "{}",
         again.out
     );
@@ -161,7 +161,7 @@ fn an_invitation_is_taken_back_by_name_and_none_is_left_by_mistake() {
     invite("hub.example:4434").ends_well();
     assert_eq!(invitations("ca"), 1);
     let revoked = say(folder, &["certs", "revoke", "ca", "x"]).ends_well();
-    assert!(revoked.out.contains("1 open invitation(s) of `x` taken back"), "{}", revoked.out);
+    assert!(revoked.out.contains("1 open invitation of `x` taken back"), "{}", revoked.out);
     assert_eq!(invitations("ca"), 0);
     say(folder, &["certs", "revoke", "ca", "x"]).fails(3, &["no invitation is open", "hint: "]);
 
