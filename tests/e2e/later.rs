@@ -1,7 +1,9 @@
 //! What the coordinator's disk does not take is not its client's failure: the update is kept, and given later.
 
+use std::path::PathBuf;
+
 use super::federation::{Coordinator, Federation, models, same, simulated};
-use super::process::{run, tributary};
+use super::process::{Events, Process, run, tributary};
 
 /// Updates of a megabyte, which go to files.
 const RUN: &str = r#"
@@ -13,19 +15,36 @@ model = { init = "he_normal", layers = [{ kind = "linear", out = 3500 }, { kind 
 train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, steps = 1, batch = 10 }
 "#;
 
+/// A run whose only client comes to a coordinator that has no place for its update.
+struct Begun {
+    federation: Federation,
+    process: Process,
+    /// Read to the end, or kept: a coordinator whose output nobody takes ends.
+    events: Events,
+    /// Where there is none.
+    place: PathBuf,
+    client: Process,
+}
+
+impl Begun {
+    fn new(run: &str) -> Self {
+        let federation = Federation::new();
+        std::fs::write(federation.path().join("run.toml"), run).unwrap();
+        federation.issue("client-000", "client");
+        let Coordinator { mut process, address } = federation.coordinator(&[]);
+        let mut events = process.events();
+        events.until("run");
+        let place = federation.path().join("runs/later-001/partial");
+        std::fs::remove_dir(&place).unwrap();
+        let client = federation.client("client-000", "0", &address);
+        Self { federation, process, events, place, client }
+    }
+}
+
 /// What goes wrong without it: an error of the coordinator's disk empties the outboxes of its clients, and each trains again.
 #[test]
 fn an_update_for_which_there_is_no_place_is_kept_until_there_is_one() {
-    let federation = Federation::new();
-    let file = federation.path().join("run.toml");
-    std::fs::write(&file, RUN).unwrap();
-    federation.issue("client-000", "client");
-    let Coordinator { mut process, address } = federation.coordinator(&[]);
-    let mut events = process.events();
-    events.until("run");
-    let place = federation.path().join("runs/later-001/partial");
-    std::fs::remove_dir(&place).unwrap();
-    let client = federation.client("client-000", "0", &address);
+    let Begun { federation, process, events, place, client } = Begun::new(RUN);
     client.says("not taken yet");
     assert_eq!(std::fs::read_dir(federation.path().join("client-000/outbox")).unwrap().count(), 1);
     std::fs::create_dir(&place).unwrap();
@@ -37,22 +56,14 @@ fn an_update_for_which_there_is_no_place_is_kept_until_there_is_one() {
     let is_told =
         |event: &&serde_json::Value| event["text"].as_str().is_some_and(|text| text.contains("are not taken"));
     assert_eq!(events.iter().filter(is_told).count(), 1, "the operator hears of it, once: {events:?}");
-    same(&models(&events), &simulated(federation.path(), &file, &[]));
+    same(&models(&events), &simulated(federation.path(), &federation.path().join("run.toml"), &[]));
 }
 
 /// What goes wrong without it: an operator whose disk fails is told to ask for fewer clients.
 #[test]
 fn a_quorum_that_the_disk_of_the_coordinator_missed_is_said_to_be_that() {
-    let federation = Federation::new();
-    let file = federation.path().join("run.toml");
-    std::fs::write(&file, RUN.replace("deadline = 300", "deadline = 1")).unwrap();
-    federation.issue("client-000", "client");
-    let Coordinator { mut process, address } = federation.coordinator(&[]);
-    let mut events = process.events();
-    events.until("run");
-    let place = federation.path().join("runs/later-001/partial");
-    std::fs::remove_dir(&place).unwrap();
-    let client = federation.client("client-000", "0", &address);
+    let Begun { federation, process, events: _events, client, .. } =
+        Begun::new(&RUN.replace("deadline = 300", "deadline = 1"));
     process.end().fails(1, &["without a quorum", "not taken: client-000 (", "see that the disk"]);
     assert!(client.end().ends_well().err.contains("not taken yet"));
     let story = run(tributary(federation.path()).args(["inspect", "runs/later-001"])).ends_well().out;
