@@ -405,21 +405,20 @@ impl Session {
         answer(send, &Answer::Bytes { len: left }).await?;
         let sending = async {
             net::send(send, bytes, from).await?;
+            // The model is there now, however many connections it took: told before the client can answer for it.
+            drop(tell(&self.shared, Input::Fetched { bytes: bytes.len() as u64 }).await);
             // What is sent stays in memory until it is taken.
             drop(send.stopped().await);
-            Ok::<(), net::Error>(())
+            Ok(())
         };
         tokio::select! {
-            sent = sending => sent?,
+            sent = sending => sent,
             () = self.is_over(digest) => {
                 let why = format!("model {} is over and still not taken", digest.short());
                 self.connection.close(close_code::PROTOCOL, why.as_bytes());
-                return Err(net::Error::Refused(why));
+                Err(net::Error::Refused(why))
             }
         }
-        // The model is there now, however many connections it took.
-        drop(tell(&self.shared, Input::Fetched { bytes: bytes.len() as u64 }).await);
-        Ok(())
     }
 
     /// Waits until a model was not served any more for as long as somebody may still fetch it.
