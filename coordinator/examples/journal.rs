@@ -20,7 +20,7 @@ use tributary_common::parameters::{Dtype, Layout};
 use tributary_common::sum::{Sum, Weight};
 use tributary_common::time::Time;
 use tributary_coordinator::round::{Recorded, Row};
-use tributary_coordinator::store::journal::{Brings, Item, Payload, updates_folder};
+use tributary_coordinator::store::journal::{Brings, Item, Payload, Retained, updates_folder};
 use tributary_coordinator::store::{Durability, Journal};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -72,7 +72,7 @@ fn accepted(index: usize, digest: Digest, payload: Payload) -> Item {
 fn begin(folder: &Path) -> Outcome<Journal> {
     let mut journal = Journal::create(folder, Durability::Power)?;
     let row = Row::RunCreated { run: RunId([0; 16]), config: Digest([0; 32]), model: Digest([0; 32]) };
-    let brings = Brings::Optimizer(Digest([0; 32]));
+    let brings = Brings::Version(Retained { optimizer: Digest([0; 32]), kept_from: None });
     let created = Item { recorded: Recorded { at: Time(0), row }, wall_ms: 0, brings };
     journal.commit(vec![created], Time(0))?;
     Ok(journal)

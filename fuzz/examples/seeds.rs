@@ -20,7 +20,7 @@ use tributary_common::metrics::{Classification, Metrics, Regression};
 use tributary_common::parameters::{Dtype, Layout, Parameters, safetensors};
 use tributary_common::time::Time;
 use tributary_coordinator::round::{Recorded, Row};
-use tributary_coordinator::store::journal::{Body, Place};
+use tributary_coordinator::store::journal::{Body, Place, Retained};
 
 const TRAIN: Ticket = Ticket::Train { round: Round(3), attempt: Attempt(1) };
 const MEASURE: Ticket = Ticket::Evaluate { version: Version(2) };
@@ -137,8 +137,9 @@ fn journal_rows() {
     ];
     for (number, (name, row)) in (0_u64..).zip(rows) {
         let update = matches!(row, Row::UpdateAccepted { .. }).then_some(Place { bytes: 64, offset: Some(128) });
-        let optimizer = matches!(row, Row::ModelCommitted { .. } | Row::RunCreated { .. }).then_some(digest);
-        let body = Body { recorded: Recorded { at: Time(5), row }, wall_ms: 6, update, optimizer };
+        let is_version = matches!(row, Row::ModelCommitted { .. } | Row::RunCreated { .. });
+        let retained = is_version.then_some(Retained { optimizer: digest, kept_from: Some(Version(1)) });
+        let body = Body { recorded: Recorded { at: Time(5), row }, wall_ms: 6, update, retained };
         let text = serde_json::to_string(&body).unwrap();
         keep("journal_row", name, &[&number.to_le_bytes()[..], &2_u64.to_le_bytes(), &[8], text.as_bytes()].concat());
     }

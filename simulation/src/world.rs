@@ -24,7 +24,7 @@ use tributary_coordinator::aggregate::{self, Aggregate, Collected};
 use tributary_coordinator::optimize::Optimizer;
 use tributary_coordinator::record::Recorder;
 use tributary_coordinator::round::{Effect, Event, Machine, Reason, Recorded, Report, Roster, Row};
-use tributary_coordinator::store::journal::{Brings, Item};
+use tributary_coordinator::store::journal::{Brings, Item, Retained};
 use tributary_coordinator::store::{self, Journal, Past, Store};
 use tributary_coordinator::{Strategy, Threads};
 
@@ -201,8 +201,8 @@ struct World<'a> {
     journal: Option<Journal>,
     /// Rows of the round at hand, which the journal gets at its end.
     rows: Vec<Item>,
-    /// Digest of the server optimiser's state after the version that is being committed.
-    optimizer_digest: Option<Digest>,
+    /// What the row of the version says that is being committed.
+    retained: Option<Retained>,
     /// What the coordinator's machine wanted done when it was made.
     effects: Vec<Effect>,
     /// Real time from the first offer to the commit, of versions whose report is not out yet.
@@ -226,7 +226,7 @@ impl<'a> World<'a> {
         };
         let mut effects = Vec::new();
         let past = &run.past;
-        let optimizer_digest = match past.rows.is_empty() {
+        let retained = match past.rows.is_empty() {
             true => Some(run.store.keep(Version(0), &run.model, &run.optimizer.state())?),
             false => None,
         };
@@ -260,7 +260,7 @@ impl<'a> World<'a> {
             staged: BTreeMap::new(),
             journal,
             rows: Vec::new(),
-            optimizer_digest,
+            retained,
             effects,
             round_began: Duration::ZERO,
             took: BTreeMap::new(),
@@ -412,8 +412,8 @@ impl<'a> World<'a> {
     fn append(&mut self, row: Row) -> Result<(), Error> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let is_whole = row.ends_round() || matches!(row, Row::RunCreated { .. });
-        let brings = match (&row, self.optimizer_digest) {
-            (Row::ModelCommitted { .. } | Row::RunCreated { .. }, Some(digest)) => Brings::Optimizer(digest),
+        let brings = match (&row, self.retained) {
+            (Row::ModelCommitted { .. } | Row::RunCreated { .. }, Some(retained)) => Brings::Version(retained),
             _ => Brings::Nothing,
         };
         self.rows.push(Item { recorded: Recorded { at: self.now, row }, wall_ms: 0, brings });
@@ -473,7 +473,7 @@ impl<'a> World<'a> {
         let step = |aggregate: &dyn Aggregate| self.optimizer.step(&self.model, aggregate, self.threads);
         let digest;
         (self.model, digest) = collected.combined(&self.run.strategy.aggregator, step)?;
-        self.optimizer_digest = Some(self.run.store.keep(version, &self.model, &self.optimizer.state())?);
+        self.retained = Some(self.run.store.keep(version, &self.model, &self.optimizer.state())?);
         self.models.insert(version, self.model.clone());
         self.digests.insert(version, digest);
         self.took.insert(version, (self.clock)().saturating_sub(self.round_began));

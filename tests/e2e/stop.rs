@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tributary_client::agent::Status;
-use tributary_common::Digest;
 use tributary_common::event::Event;
 use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
-use tributary_coordinator::store::{Error, Memory, Store};
+use tributary_coordinator::store::{Error, Memory, Retained, Store};
 
 use super::federation::{Coordinator, Federation, models, same, simulated};
 use super::process::{Process, appears_in, example, run, tributary};
@@ -111,7 +110,7 @@ fn a_store_that_fails_pauses_the_run_and_the_next_process_goes_on_inside_it() {
 struct Full(Memory);
 
 impl Store for Full {
-    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error> {
+    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Retained, Error> {
         self.0.keep(version, model, optimizer)
     }
 

@@ -15,7 +15,7 @@ use tributary_common::time::Time;
 use super::work::Update;
 use crate::round::{Recorded, Row};
 use crate::store::Durability;
-use crate::store::journal::{Body, Brings, Columns, Entry, Item, Journal, Payload, Place};
+use crate::store::journal::{Body, Brings, Columns, Entry, Item, Journal, Payload, Place, Retained};
 
 /// A row on its way to the disk, with what it brings.
 #[derive(Clone, Debug)]
@@ -108,8 +108,8 @@ impl Disk {
     fn insert(&mut self, pending: Pending) {
         let Pending { recorded, wall_ms, update } = pending;
         let place = update.as_ref().map(|update| self.place(update));
-        let optimizer = is_version(&recorded.row).then(|| blake3::hash(&[]).into());
-        let body = Body { recorded, wall_ms, update: place, optimizer };
+        let retained = retained(&recorded.row);
+        let body = Body { recorded, wall_ms, update: place, retained };
         let (entry, text) = Entry::new(self.tip.unwrap_or(Entry::ORIGIN), self.rows.len() as u64, self.epoch, body);
         if let (Row::UpdateAccepted { ticket, client, .. }, Some(update)) = (&entry.body.recorded.row, update) {
             self.updates.insert((*ticket, client.clone()), update);
@@ -185,8 +185,7 @@ impl Disk {
         let items = rows.iter().map(|pending| {
             let brings = match &pending.update {
                 Some(update) => Brings::Update(Payload::Bytes(update.parameters.bytes().clone())),
-                None if is_version(&pending.recorded.row) => Brings::Optimizer(blake3::hash(&[]).into()),
-                None => Brings::Nothing,
+                None => retained(&pending.recorded.row).map_or(Brings::Nothing, Brings::Version),
             };
             Item { recorded: pending.recorded.clone(), wall_ms: pending.wall_ms, brings }
         });
@@ -251,6 +250,8 @@ fn checked(kept: &Parameters, digest: Digest, flip: Option<u64>) -> Result<Param
     }
 }
 
-const fn is_version(row: &Row) -> bool {
-    matches!(row, Row::ModelCommitted { .. } | Row::RunCreated { .. })
+/// The models of a simulated disk are never let go.
+fn retained(row: &Row) -> Option<Retained> {
+    let is_version = matches!(row, Row::ModelCommitted { .. } | Row::RunCreated { .. });
+    is_version.then(|| Retained { optimizer: blake3::hash(&[]).into(), kept_from: None })
 }

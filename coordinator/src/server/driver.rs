@@ -37,7 +37,7 @@ use crate::receipt::{self, Receipts};
 use crate::record::{Recorder, reason_word};
 use crate::round::{Effect, Event, Machine, Phase, Reason, Recorded, Report, Roster, Row, Standing};
 use crate::store::journal::Brings;
-use crate::store::{Past, Store};
+use crate::store::{Past, Retained, Store};
 
 /// How a served run ended.
 #[derive(Debug)]
@@ -97,8 +97,8 @@ pub(super) struct Driver {
     returning: Returning,
     /// Updates that are here but not in the sum.
     staged: BTreeMap<(Ticket, ClientId), Spool>,
-    /// Digest of the server optimiser's state after the version that is being committed.
-    optimizer: Option<Digest>,
+    /// What the row of the version says that is being committed.
+    retained: Option<Retained>,
     /// What the machine wanted done when it was made.
     effects: Vec<Effect>,
     events: std::collections::VecDeque<Event>,
@@ -155,7 +155,7 @@ impl Driver {
         let Given { models, partials, inputs, revoked, limits, system } = given;
         let Past { rows, at, updates, told, older } = std::mem::take(&mut run.past);
         // The initial model is a version like any other: a restart reads it, and a rollback may go back to it.
-        let optimizer = match rows.is_empty() {
+        let retained = match rows.is_empty() {
             true => Some(run.store.keep(Version(0), &run.model, &run.optimizer.state())?),
             false => None,
         };
@@ -199,7 +199,7 @@ impl Driver {
             returning: Returning::new(),
             unfit: BTreeMap::new(),
             staged: updates.into_iter().map(|kept| ((kept.ticket, kept.client.clone()), kept.into())).collect(),
-            optimizer,
+            retained,
             effects,
             events: std::collections::VecDeque::new(),
             tell: Box::new(tell),
@@ -517,8 +517,8 @@ impl Driver {
     fn folded(&mut self, done: fold::Done) {
         let event = match done {
             fold::Done::Closed { ticket } => Event::Closed { ticket },
-            fold::Done::Committed { version, digest, optimizer, model } => {
-                self.optimizer = Some(optimizer);
+            fold::Done::Committed { version, digest, retained, model } => {
+                self.retained = Some(retained);
                 self.models.add(version, digest, model.clone());
                 self.model = model;
                 Event::Committed { version, digest }
@@ -580,7 +580,7 @@ impl Driver {
         }
         let brings = match &row {
             Row::ModelCommitted { .. } | Row::RunCreated { .. } => {
-                Brings::Optimizer(self.optimizer.take().expect("a version is kept before its row"))
+                Brings::Version(self.retained.take().expect("a version is kept before its row"))
             }
             Row::UpdateAccepted { ticket, client, .. } => {
                 let spool = self.staged.get_mut(&(*ticket, client.clone())).expect("what is accepted was staged");

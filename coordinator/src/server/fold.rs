@@ -13,7 +13,7 @@ use super::spool::Spool;
 use crate::aggregate::{self, Aggregator, Collected};
 use crate::optimize::Optimizer;
 use crate::spread::Threads;
-use crate::store::Store;
+use crate::store::{Retained, Store};
 
 /// Orders that may wait for the thread: staged updates are bounded by the cohort, so this only smooths.
 const INBOX: usize = 256;
@@ -30,11 +30,11 @@ pub(super) enum Done {
     Closed {
         ticket: Ticket,
     },
-    /// `optimizer` is the digest of the server optimiser's state.
+    /// `retained` is what its row says that is kept.
     Committed {
         version: Version,
         digest: Digest,
-        optimizer: Digest,
+        retained: Retained,
         model: Parameters,
     },
     Failed(String),
@@ -127,7 +127,7 @@ impl Folder {
         let (model, digest) = collected.combined(&self.aggregator, step).map_err(|error| error.to_string())?;
         drop(collected);
         self.model = model.clone();
-        let optimizer = self.store.keep(version, &model, &self.optimizer.state()).map_err(|error| error.to_string())?;
-        Ok(Done::Committed { version, digest, optimizer, model })
+        let retained = self.store.keep(version, &model, &self.optimizer.state()).map_err(|error| error.to_string())?;
+        Ok(Done::Committed { version, digest, retained, model })
     }
 }

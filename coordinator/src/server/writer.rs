@@ -93,15 +93,18 @@ fn wall_ms() -> u64 {
 mod tests {
     use super::*;
     use crate::round::Row;
-    use crate::store::Durability;
     use crate::store::journal::Payload;
+    use crate::store::{Durability, Retained};
     use bytes::Bytes;
     use tributary_common::Digest;
     use tributary_common::id::{Attempt, ClientId, Round, RunId, Ticket};
 
     fn created() -> Order {
         let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: Digest([2; 32]) };
-        Order::Row { recorded: Recorded { at: Time(3), row }, brings: Brings::Optimizer(Digest([0; 32])) }
+        Order::Row {
+            recorded: Recorded { at: Time(3), row },
+            brings: Brings::Version(Retained { optimizer: Digest([0; 32]), kept_from: None }),
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use tributary_common::parameters::{Layout, Parameters};
 
 use super::journal::{self, Brings, Item, Journal};
 use super::models::{self, Kept, Models};
-use super::{Durability, Error, Past, Store, disk, io, told, unbegun};
+use super::{Durability, Error, Past, Retained, Store, disk, io, told, unbegun};
 use crate::round::{Recorded, Row};
 
 /// A run folder that is written to.
@@ -85,7 +85,7 @@ impl Folder {
             .into_iter()
             .try_for_each(|(name, text)| write(name, text))?;
         keeping.durability.settle_names(path)?;
-        Ok((Self::open(path, keeping, &[], &[])?, journal))
+        Ok((Self::open(path, keeping, &[], Version(0), &[])?, journal))
     }
 
     /// Goes on with the run in `path`, which must have been started with the configuration `config` for a model of this
@@ -114,7 +114,8 @@ impl Folder {
         }
         [EVENTS, METRICS].into_iter().try_for_each(|name| told::mend(&path.join(name)))?;
         let told = told::rounds(&path.join(EVENTS), &current)?;
-        let folder = Self::open(path, keeping, &current, &found.all_versions())?;
+        let from = found.kept_from().unwrap_or(Version(0));
+        let folder = Self::open(path, keeping, &current, from, &found.all_versions())?;
         let is_told = |kept: &Kept| told.iter().any(|line| line.version == kept.version);
         let older = current.iter().rev().nth(1).filter(|kept| kept.version > Version(0) && !is_told(kept));
         // What is not kept any more, or damaged, is told without having been measured; `verify` names what is damaged.
@@ -122,12 +123,12 @@ impl Folder {
         Ok((folder, journal, Resumed { past: Past { told, older, ..found.into() }, model, optimizer }))
     }
 
-    fn open(path: &Path, keeping: Keeping, current: &[Kept], all: &[Kept]) -> Result<Self, Error> {
+    fn open(path: &Path, keeping: Keeping, current: &[Kept], from: Version, all: &[Kept]) -> Result<Self, Error> {
         let append = |name: &str| {
             let file = path.join(name);
             OpenOptions::new().create(true).append(true).open(&file).map_err(io(&file))
         };
-        let models = Models::open(path, keeping.durability, keeping.models, current, all)?;
+        let models = Models::open(path, keeping.durability, keeping.models, current, from, all)?;
         let files = Files { events: append(EVENTS)?, metrics: append(METRICS)?, models };
         Ok(Self { path: path.to_owned(), durability: keeping.durability, files: Mutex::new(files) })
     }
@@ -144,11 +145,11 @@ impl Folder {
 }
 
 impl Store for Folder {
-    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error> {
+    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Retained, Error> {
         self.with(|files| {
             let kept = files.models.keep(version, model, optimizer)?;
             disk::link(&models::file(&self.path, kept), &self.path.join(MODEL), self.durability)?;
-            Ok(kept.optimizer)
+            Ok(Retained { optimizer: kept.optimizer, kept_from: Some(files.models.kept_from()) })
         })
     }
 
@@ -255,7 +256,7 @@ mod tests {
 
     fn created() -> Item {
         let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: Digest([2; 32]) };
-        item(row, Brings::Optimizer(Digest::of(&[])))
+        item(row, Brings::Version(Retained { optimizer: Digest::of(&[]), kept_from: None }))
     }
 
     fn model() -> Parameters {
@@ -272,10 +273,10 @@ mod tests {
         let (store, mut journal) = Folder::create(folder.path(), "run", KEEPING).unwrap();
         journal.commit(vec![created()], Time(1)).unwrap();
         assert_eq!(store.model_path(), None, "nothing is committed yet");
-        let optimizer = store.keep(Version(1), &model(), &[1; 8]).unwrap();
+        let retained = store.keep(Version(1), &model(), &[1; 8]).unwrap();
         assert_eq!(store.model_path(), Some(folder.path().join("model.safetensors")));
         let row = Row::ModelCommitted { ticket: TICKET, version: Version(1), digest: model().digest(), weight: 3 };
-        journal.commit(vec![item(row, Brings::Optimizer(optimizer))], Time(7)).unwrap();
+        journal.commit(vec![item(row, Brings::Version(retained))], Time(7)).unwrap();
         // A version whose row never became durable counts nowhere.
         store.keep(Version(2), &model(), &[2; 8]).unwrap();
         store.mark_best(Version(2)).unwrap();
@@ -310,15 +311,15 @@ mod tests {
     fn five_versions(path: &Path) {
         let (store, mut journal) = Folder::create(path, "run", KEEPING).unwrap();
         let initial = values(0.0);
-        let optimizer = store.keep(Version(0), &initial, &[]).unwrap();
+        let retained = store.keep(Version(0), &initial, &[]).unwrap();
         let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: initial.digest() };
-        journal.commit(vec![item(row, Brings::Optimizer(optimizer))], Time(1)).unwrap();
+        journal.commit(vec![item(row, Brings::Version(retained))], Time(1)).unwrap();
         for n in 1..=5_u8 {
             let (version, model) = (Version(n.into()), values(n.into()));
-            let optimizer = store.keep(version, &model, &[n]).unwrap();
+            let retained = store.keep(version, &model, &[n]).unwrap();
             let ticket = Ticket::Train { round: Round(n.into()), attempt: Attempt(0) };
             let row = Row::ModelCommitted { ticket, version, digest: model.digest(), weight: 3 };
-            journal.commit(vec![item(row, Brings::Optimizer(optimizer))], Time(n.into())).unwrap();
+            journal.commit(vec![item(row, Brings::Version(retained))], Time(n.into())).unwrap();
         }
     }
 
@@ -357,6 +358,51 @@ mod tests {
         fs::remove_file(models::file(folder.path(), found.versions()[5])).unwrap();
         fs::remove_file(&file).unwrap();
         let error = crate::store::verify(folder.path()).unwrap_err().to_string();
-        assert!(error.contains(models::file(folder.path(), found.versions()[5]).to_str().unwrap()), "{error}");
+        assert!(error.contains(file.to_str().unwrap()), "the first one: {error}");
+    }
+
+    /// Of five versions the last three are promised, and the best one; the others were let go, or are about to be.
+    #[test]
+    fn a_kept_version_that_is_missing_is_named_and_one_that_was_let_go_is_not() {
+        let missing = |version: usize, best: Option<u64>| {
+            let folder = tempfile::tempdir().unwrap();
+            five_versions(folder.path());
+            if let Some(best) = best {
+                let (store, ..) = Folder::resume(folder.path(), Digest([1; 32]), model().layout(), KEEPING).unwrap();
+                store.mark_best(Version(best)).unwrap();
+            }
+            let file = models::file(folder.path(), Journal::look(folder.path()).unwrap().versions()[version]);
+            let _ = fs::remove_file(&file);
+            let verified = crate::store::verify(folder.path());
+            verified.map_err(|error| assert!(error.to_string().contains(file.to_str().unwrap()), "{error}")).is_err()
+        };
+        let found = [0, 1, 2, 3, 4, 5].map(|version| missing(version, None));
+        assert_eq!(found, [false, false, false, true, true, true]);
+        assert!(missing(2, Some(2)), "the best one stays");
+        assert!(!missing(2, Some(3)));
+    }
+
+    /// What goes wrong without it: a process that keeps fewer versions than the one before takes away what that one's rows
+    /// promise, is gone before its own row, and the folder looks damaged.
+    #[test]
+    fn what_a_row_promises_stays_until_the_next_row_of_a_version() {
+        let folder = tempfile::tempdir().unwrap();
+        five_versions(folder.path());
+        let keeping = Keeping { models: 1, ..KEEPING };
+        let (store, ..) = Folder::resume(folder.path(), Digest([1; 32]), model().layout(), keeping).unwrap();
+        store.keep(Version(6), &values(6.0), &[6]).unwrap();
+        assert_eq!(crate::store::verify(folder.path()).unwrap().version, Version(5));
+    }
+
+    #[test]
+    fn what_a_run_went_back_to_is_whole_and_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        five_versions(folder.path());
+        roll_back(folder.path(), Version(2), 0).unwrap();
+        assert_eq!(crate::store::verify(folder.path()).unwrap().version, Version(2));
+        let (store, ..) = Folder::resume(folder.path(), Digest([1; 32]), model().layout(), KEEPING).unwrap();
+        let retained = store.keep(Version(3), &values(9.0), &[9]).unwrap();
+        assert_eq!(retained.kept_from, Some(Version(2)), "older ones are gone");
+        assert_eq!(crate::store::verify(folder.path()).unwrap().version, Version(2));
     }
 }

@@ -163,7 +163,7 @@ impl Chapter {
 mod tests {
     use super::*;
     use crate::round::Recorded;
-    use crate::store::journal::{Body, Place};
+    use crate::store::journal::{Body, Place, Retained};
     use tributary_common::id::{Attempt, ClientId, Round};
 
     #[test]
@@ -196,8 +196,8 @@ mod tests {
         let entry = |(index, row): (usize, Row)| {
             let at = Time(1_000_000_000 * index as u64);
             let update = matches!(row, Row::UpdateAccepted { .. }).then_some(Place { bytes: 8, offset: Some(0) });
-            let optimizer = Some(Digest([5; 32]));
-            let body = Body { recorded: Recorded { at, row }, wall_ms: 0, update, optimizer };
+            let retained = Some(Retained { optimizer: Digest([5; 32]), kept_from: None });
+            let body = Body { recorded: Recorded { at, row }, wall_ms: 0, update, retained };
             Entry { sequence: index as u64, epoch: index as u64 / 6, body, hash: Digest([0; 32]) }
         };
         let entries: Vec<Entry> = rows.into_iter().enumerate().map(entry).collect();

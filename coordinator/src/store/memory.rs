@@ -7,15 +7,15 @@ use tributary_common::event::Event;
 use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
 
-use super::{Error, Store};
+use super::{Error, Retained, Store};
 
 /// A store that forgets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory;
 
 impl Store for Memory {
-    fn keep(&self, _version: Version, _model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error> {
-        Ok(Digest::of(optimizer))
+    fn keep(&self, _version: Version, _model: &Parameters, optimizer: &[u8]) -> Result<Retained, Error> {
+        Ok(Retained { optimizer: Digest::of(optimizer), kept_from: None })
     }
 
     fn mark_best(&self, _version: Version) -> Result<(), Error> {

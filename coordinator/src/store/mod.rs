@@ -14,7 +14,6 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use tributary_common::Digest;
 use tributary_common::event::Event;
 use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
@@ -22,7 +21,7 @@ use tributary_common::parameters::Parameters;
 pub use disk::Durability;
 pub use folder::{Folder, Keeping, Resumed, roll_back};
 pub use history::{Chapter, History, Outcome, Part};
-pub use journal::{Journal, Past};
+pub use journal::{Journal, Past, Retained};
 pub use memory::Memory;
 pub use models::Kept;
 pub use verify::{Verified, verify};
@@ -109,12 +108,12 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 /// A place for what a run makes, its rows aside: those are a [`Journal`]'s. Methods take `&self`: the driver tells events,
 /// the fold thread keeps models.
 pub trait Store: Send + Sync {
-    /// Keeps a version and the server optimiser's state after it, and returns that state's digest for the journal. When
-    /// this returns, both are as safe as this store makes them.
+    /// Keeps a version and the server optimiser's state after it, and returns what the version's row says of that. When
+    /// this returns, both are as safe as this store makes them. All versions before it are committed by then.
     ///
     /// # Errors
     /// They cannot be kept; the run must stop.
-    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Digest, Error>;
+    fn keep(&self, version: Version, model: &Parameters, optimizer: &[u8]) -> Result<Retained, Error>;
 
     /// Marks a version as the best so far, if it is still kept.
     ///

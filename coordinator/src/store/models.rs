@@ -31,26 +31,30 @@ pub struct Kept {
 pub(super) struct Models {
     folder: PathBuf,
     durability: Durability,
-    /// How many versions stay behind the one that is being committed.
+    /// How many committed versions stay.
     keep: usize,
     /// Oldest first.
     kept: Vec<Kept>,
+    /// What the row of the last version says: those from here on stay until the next version's row is there.
+    from: Version,
     /// The best version's model.
     best: Option<Digest>,
 }
 
 impl Models {
-    /// The versions below the run's folder: `current` are those that the run stands on, `all` those that its journal names.
+    /// The versions below the run's folder: `current` are those that the run stands on, of which those from `from` on stay,
+    /// `all` those that its journal names.
     pub(super) fn open(
         run: &Path,
         durability: Durability,
         keep: usize,
         current: &[Kept],
+        from: Version,
         all: &[Kept],
     ) -> Result<Self, Error> {
         let folder = run.join(FOLDER);
         fs::create_dir_all(&folder).map_err(io(&folder))?;
-        let best = best(&folder);
+        let best = best(run);
         for entry in fs::read_dir(&folder).map_err(io(&folder))? {
             let path = entry.map_err(io(&folder))?.path();
             let is_named = |kept: &Kept| {
@@ -62,7 +66,7 @@ impl Models {
             }
         }
         let kept = current.iter().filter(|kept| model_path(&folder, kept.model).is_file()).copied().collect();
-        Ok(Self { folder, durability, keep, kept, best })
+        Ok(Self { folder, durability, keep, kept, from, best })
     }
 
     /// Keeps a version, and lets go of those that are old enough. All versions before it are committed by now.
@@ -85,14 +89,18 @@ impl Models {
         self.kept.retain(|old| old.version < version);
         self.kept.push(kept);
         self.let_go()?;
+        self.from = self.kept[self.kept.len().saturating_sub(self.keep)].version;
         Ok(kept)
     }
 
+    /// The oldest version that stays, the best one aside, until the next is kept and its row is there.
+    pub(super) const fn kept_from(&self) -> Version {
+        self.from
+    }
+
     fn let_go(&mut self) -> Result<(), Error> {
-        let n_old = self.kept.len().saturating_sub(self.keep + 1);
-        let (old, new) = self.kept.split_at(n_old);
-        let (best, gone): (Vec<_>, Vec<_>) = old.iter().partition(|kept| Some(kept.model) == self.best);
-        let stay: Vec<Kept> = best.into_iter().chain(new).copied().collect();
+        let stays = |kept: &Kept| kept.version >= self.from || Some(kept.model) == self.best;
+        let (stay, gone): (Vec<Kept>, Vec<Kept>) = self.kept.iter().partition(|kept| stays(kept));
         for kept in gone {
             if !stay.iter().any(|other| other.model == kept.model) {
                 disk::remove(&model_path(&self.folder, kept.model))?;
@@ -118,16 +126,16 @@ impl Models {
     }
 }
 
-fn best(folder: &Path) -> Option<Digest> {
-    fs::read_to_string(folder.join(BEST)).ok()?.trim().parse().ok()
+/// The digest of the best version's model, if one is marked.
+pub(super) fn best(run: &Path) -> Option<Digest> {
+    fs::read_to_string(run.join(FOLDER).join(BEST)).ok()?.trim().parse().ok()
 }
 
 /// Forgets which version was the best, unless it is one of those that stay; returns whether it did.
 pub(super) fn forget_best(run: &Path, stays: &[Kept]) -> Result<bool, Error> {
-    let folder = run.join(FOLDER);
-    let is_gone = best(&folder).is_some_and(|best| stays.iter().all(|kept| kept.model != best));
+    let is_gone = best(run).is_some_and(|best| stays.iter().all(|kept| kept.model != best));
     if is_gone {
-        disk::remove(&folder.join(BEST))?;
+        disk::remove(&run.join(FOLDER).join(BEST))?;
     }
     Ok(is_gone)
 }
@@ -192,7 +200,7 @@ mod tests {
     #[test]
     fn old_versions_go_and_the_best_stays() {
         let run = tempfile::tempdir().unwrap();
-        let mut models = Models::open(run.path(), Durability::Power, 2, &[], &[]).unwrap();
+        let mut models = Models::open(run.path(), Durability::Power, 2, &[], Version(0), &[]).unwrap();
         let first = keep(&mut models, 1, 1.0, &[1]);
         assert_eq!(models.better(Version(1)), Some(first));
         models.mark_best(first).unwrap();
@@ -202,7 +210,9 @@ mod tests {
         assert_eq!(n_files(run.path()), 2 * 4 + 1, "two committed, the one under way, the best, and its name");
         assert_eq!(read(run.path(), first).unwrap(), (model(1.0), vec![1]));
         // Another process goes on with the same.
-        let mut models = Models::open(run.path(), Durability::Power, 2, &models.kept, &models.kept).unwrap();
+        let (from, kept) = (models.kept_from(), models.kept);
+        assert_eq!(from, Version(6));
+        let mut models = Models::open(run.path(), Durability::Power, 2, &kept, from, &kept).unwrap();
         assert_eq!(models.better(Version(2)), None, "it is not kept");
         // There is a later one already when the measures of this one come.
         models.mark_best(models.better(Version(6)).unwrap()).unwrap();
@@ -214,7 +224,7 @@ mod tests {
     #[test]
     fn a_version_that_equals_another_does_not_take_its_file_along() {
         let run = tempfile::tempdir().unwrap();
-        let mut models = Models::open(run.path(), Durability::Process, 1, &[], &[]).unwrap();
+        let mut models = Models::open(run.path(), Durability::Process, 1, &[], Version(0), &[]).unwrap();
         for version in 1..5 {
             keep(&mut models, version, 0.5, &[]);
         }
@@ -226,7 +236,7 @@ mod tests {
     #[test]
     fn damaged_files_are_named() {
         let run = tempfile::tempdir().unwrap();
-        let mut models = Models::open(run.path(), Durability::Power, 2, &[], &[]).unwrap();
+        let mut models = Models::open(run.path(), Durability::Power, 2, &[], Version(0), &[]).unwrap();
         let kept = keep(&mut models, 1, 1.0, &[1, 2]);
         let folder = run.path().join(FOLDER);
         fs::write(optimizer_path(&folder, kept.optimizer), [9]).unwrap();

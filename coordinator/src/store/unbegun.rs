@@ -38,10 +38,10 @@ mod tests {
     /// Begins a run in `path` and makes its first row durable.
     fn begin(path: &Path) -> Result<(), Error> {
         let (store, mut journal) = Folder::create(path, "run", KEEPING)?;
-        let optimizer = store.keep(Version(0), &model(), &[])?;
+        let retained = store.keep(Version(0), &model(), &[])?;
         let row = Row::RunCreated { run: RunId([7; 16]), config: Digest([1; 32]), model: model().digest() };
         let recorded = Recorded { at: Time(1), row };
-        journal.commit(vec![Item { recorded, wall_ms: 0, brings: Brings::Optimizer(optimizer) }], Time(1))
+        journal.commit(vec![Item { recorded, wall_ms: 0, brings: Brings::Version(retained) }], Time(1))
     }
 
     /// What goes wrong without it: a coordinator that was killed in its first moment neither begins nor goes on in its folder.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tributary_common::id::Version;
 
 use super::journal::Journal;
-use super::{Error, models};
+use super::{Error, Kept, models};
 
 /// What was looked at and found whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub struct Verified {
     pub version: Version,
 }
 
-/// Checks the chain of rows, then every version that is kept, then the accepted updates of the open round.
+/// Checks the chain of rows, then every version that is kept or should be, then the accepted updates of the open round.
 ///
 /// # Errors
 /// Names the first row or file that is not what it should be.
@@ -31,10 +31,13 @@ pub fn verify(run: &Path) -> Result<Verified, Error> {
     let Some(last) = current.last() else {
         return Err(Error::Broken { path: run.to_owned(), why: "its journal is empty".to_owned() });
     };
+    let from = found.kept_from().unwrap_or(last.version);
+    let best = models::best(run);
+    let must_be_there = |kept: &Kept| kept.version >= from && current.contains(kept) || best == Some(kept.model);
     let mut n_versions = 0;
     for kept in found.all_versions() {
-        // Old versions are let go; the one that the run stands on never is.
-        if kept == *last || models::file(run, kept).is_file() {
+        // Old versions are let go; some that a rollback took back are still there.
+        if must_be_there(&kept) || models::file(run, kept).is_file() {
             models::read(run, kept)?;
             n_versions += 1;
         }

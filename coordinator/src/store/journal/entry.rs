@@ -36,9 +36,19 @@ pub struct Body {
     /// Where the update of an accepted row lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Place>,
-    /// Digest of the server optimiser's state after a version, committed or initial.
+    /// What is kept with a version, committed or initial.
+    #[serde(flatten)]
+    pub retained: Option<Retained>,
+}
+
+/// What is kept with a version, its model aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retained {
+    /// Digest of the server optimiser's state after it.
+    pub optimizer: Digest,
+    /// The oldest version that stays until a later row of a version says otherwise; without it, none is known to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub optimizer: Option<Digest>,
+    pub kept_from: Option<Version>,
 }
 
 impl Entry {
@@ -85,7 +95,7 @@ impl Entry {
             | Row::RoundOpened { .. }
             | Row::UpdateAccepted { .. } => return None,
         };
-        Some(Kept { version, model, optimizer: self.body.optimizer? })
+        Some(Kept { version, model, optimizer: self.body.retained?.optimizer })
     }
 }
 
@@ -133,7 +143,7 @@ mod tests {
             recorded: Recorded { at: Time(5), row },
             wall_ms: 6,
             update: Some(Place { bytes: 8, offset: Some(0) }),
-            optimizer: None,
+            retained: None,
         };
         let text = serde_json::to_string(&body).unwrap();
         let (one, two) = ("01".repeat(32), "02".repeat(32));
@@ -146,6 +156,16 @@ mod tests {
             )
         );
         assert_eq!(serde_json::from_str::<Body>(&text).unwrap(), body);
+        let retained = Some(Retained { optimizer: Digest([3; 32]), kept_from: Some(Version(4)) });
+        let version = Body { update: None, retained, ..body };
+        let told = serde_json::to_string(&version).unwrap();
+        assert!(
+            told.ends_with(&format!("\"wall_ms\":6,\"optimizer\":\"{}\",\"kept_from\":4}}", "03".repeat(32))),
+            "{told}"
+        );
+        assert_eq!(serde_json::from_str::<Body>(&told).unwrap(), version);
+        let without = told.replace(",\"kept_from\":4", "");
+        assert_eq!(serde_json::from_str::<Body>(&without).unwrap().retained.unwrap().kept_from, None);
         let committed = chain(Entry::ORIGIN, 0, 0, &text);
         assert_ne!(committed, chain(Entry::ORIGIN, 1, 0, &text));
         assert_ne!(committed, chain(Entry::ORIGIN, 0, 1, &text));

@@ -17,7 +17,7 @@ use tributary_common::id::Version;
 use tributary_common::parameters::Parameters;
 use tributary_common::time::Time;
 
-pub use entry::{Body, Columns, Entry, Place};
+pub use entry::{Body, Columns, Entry, Place, Retained};
 pub use updates::{KeptUpdate, Payload, SEGMENT_PAYLOAD_BYTES_MAX};
 
 use super::{Durability, Error, Kept, io};
@@ -46,8 +46,8 @@ pub enum Brings {
     /// Nothing.
     #[default]
     Nothing,
-    /// With a version, committed or initial: the digest of the server optimiser's state.
-    Optimizer(Digest),
+    /// With a version, committed or initial: what the store keeps of it and of those before it.
+    Version(Retained),
     /// With an accepted update: the update.
     Update(Payload),
 }
@@ -109,6 +109,14 @@ impl Found {
             versions.extend(entry.version());
         }
         versions
+    }
+
+    /// From which version on those that the run stands on are kept; older ones may be. `None` if no row says so.
+    #[must_use]
+    pub fn kept_from(&self) -> Option<Version> {
+        // The largest: a rollback brings nothing back that later rows let go.
+        let from = self.entries.iter().filter_map(|entry| entry.body.retained?.kept_from).max()?;
+        Some(from.min(self.versions().last()?.version))
     }
 
     /// Every version that there ever was, those that a rollback took back too.
@@ -227,10 +235,10 @@ impl Journal {
     }
 
     fn body(&mut self, item: Item) -> Result<Body, Error> {
-        let mut body = Body { recorded: item.recorded, wall_ms: item.wall_ms, update: None, optimizer: None };
+        let mut body = Body { recorded: item.recorded, wall_ms: item.wall_ms, update: None, retained: None };
         match (item.brings, &body.recorded.row) {
-            (Brings::Optimizer(digest), Row::ModelCommitted { .. } | Row::RunCreated { .. }) => {
-                body.optimizer = Some(digest)
+            (Brings::Version(retained), Row::ModelCommitted { .. } | Row::RunCreated { .. }) => {
+                body.retained = Some(retained);
             }
             (Brings::Update(payload), Row::UpdateAccepted { ticket, digest, .. }) => {
                 body.update = Some(self.updates.write(*ticket, *digest, payload)?);

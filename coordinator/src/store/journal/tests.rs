@@ -55,10 +55,14 @@ fn committed() -> Row {
     Row::ModelCommitted { ticket: TICKET, version: Version(1), digest: Digest([3; 32]), weight: 30 }
 }
 
+fn retained(optimizer: u8) -> Retained {
+    Retained { optimizer: Digest([optimizer; 32]), kept_from: None }
+}
+
 /// A journal with one update in the segment and one in a file.
 fn with_updates(folder: &Path) -> Journal {
     let mut journal = Journal::create(folder, Durability::Power).unwrap();
-    let created = Item { brings: Brings::Optimizer(Digest([4; 32])), ..item(created()) };
+    let created = Item { brings: Brings::Version(retained(4)), ..item(created()) };
     journal.commit(vec![created, item(opened())], Time(1)).unwrap();
     let items = vec![in_memory(0, 0.5), in_file(folder, 1, 1.5)];
     journal.commit(items, Time(9)).unwrap();
@@ -96,7 +100,7 @@ fn updates_go_when_their_round_is_over_and_what_a_crash_left_goes_at_the_next_st
     let mut journal = with_updates(folder.path());
     let names = |folder: &Path| fs::read_dir(updates_folder(folder)).unwrap().count();
     assert_eq!(names(folder.path()), 2);
-    journal.commit(vec![Item { brings: Brings::Optimizer(Digest([5; 32])), ..item(committed()) }], Time(2)).unwrap();
+    journal.commit(vec![Item { brings: Brings::Version(retained(5)), ..item(committed()) }], Time(2)).unwrap();
     assert_eq!(names(folder.path()), 0);
     drop(journal);
     fs::write(updates_folder(folder.path()).join("half-an-upload"), "x").unwrap();
