@@ -286,8 +286,9 @@ impl<T: Copy + Into<f64>> Pass for Fold<'_, T> {
     }
 }
 
-/// Updates of small products, added to the sum of 64 bits, and the largest of their values.
-struct FoldSmall<'a, T, const K: usize> {
+/// Updates of small products, added to the sum of 64 bits, and the largest of their values. With `FMA` a multiplication and
+/// an addition are one instruction; both are exact, so the sum is the same.
+struct FoldSmall<'a, T, const K: usize, const FMA: bool> {
     acc: &'a mut [i64],
     deltas: [&'a [T]; K],
     scale: f64,
@@ -296,24 +297,27 @@ struct FoldSmall<'a, T, const K: usize> {
     sign: i64,
 }
 
-impl<T: Coordinate, const K: usize> Pass for FoldSmall<'_, T, K> {
+impl<T: Coordinate, const K: usize, const FMA: bool> Pass for FoldSmall<'_, T, K, FMA> {
     type Out = T;
 
     #[inline(always)]
     fn run(self) -> T {
         let Self { acc, deltas, scale, n, sign } = self;
         let deltas = deltas.map(|delta| &delta[..acc.len()]);
-        // Rounds to multiples of 1/scale, so that only the sum is scaled.
-        let rounder = ROUNDER / scale;
+        // Rounds to multiples of 1/scale, so that weight and scale are one factor.
+        let (rounder, factors) = (ROUNDER / scale, n.map(|n| n * scale));
+        // As in `integer`, less the rounder's pattern: `x - r` is `x + (!r + 1)`, and `r - x` is `!x + (r + 1)`.
+        let offset = (ROUNDER.to_bits() as i64 ^ !sign).wrapping_add(1);
         let mut largest = T::Pattern::default();
         for (i, sum) in acc.iter_mut().enumerate() {
-            let mut added = 0.0;
+            let mut added = ROUNDER;
             for k in 0..K {
                 let value = deltas[k][i];
                 largest = largest.max(value.magnitude());
-                added += ((value.into() + rounder) - rounder) * n[k];
+                let rounded = (value.into() + rounder) - rounder;
+                added = if FMA { rounded.mul_add(factors[k], added) } else { rounded * factors[k] + added };
             }
-            *sum = sum.wrapping_add((integer(added * scale) ^ sign).wrapping_sub(sign));
+            *sum = sum.wrapping_add((added.to_bits() as i64 ^ sign).wrapping_add(offset));
         }
         T::of(largest)
     }
@@ -329,7 +333,13 @@ fn fold_small<T: Coordinate, const K: usize>(
     assert!(n.iter().all(|&n| n <= WEIGHT_MAX), "weights {n:?} exceed {WEIGHT_MAX}");
     let (scale, n) = (power_of_two(bits), n.map(|n| n as f64));
     // One loop for both ways, not one for each: what it adds where the result is not defined, it takes back.
-    let mut pass = |sign| widest::run(FoldSmall { acc: &mut *acc, deltas, scale, n, sign: black_box(sign) });
+    let mut pass = |sign| {
+        let (acc, sign) = (&mut *acc, black_box(sign));
+        match widest::has_fma() {
+            true => widest::run(FoldSmall::<_, K, true> { acc, deltas, scale, n, sign }),
+            false => widest::run(FoldSmall::<_, K, false> { acc, deltas, scale, n, sign }),
+        }
+    };
     let largest = finite(pass(0));
     if largest.is_none_or(|largest| !is_small(largest, scale, n.iter().sum())) {
         pass(-1);
@@ -396,11 +406,19 @@ mod tests {
             let mut acc = vec![7_i64; delta.len()];
             Fold { acc: &mut acc, delta, term }.run();
             assert_eq!(acc, expected, "the portable path");
+            if term.is_small {
+                let (scale, n) = (term.scale, [term.n as f64]);
+                let mut acc = vec![7_i64; delta.len()];
+                FoldSmall::<_, 1, false> { acc: &mut acc, deltas: [delta], scale, n, sign: 0 }.run();
+                assert_eq!(acc, expected, "the portable path of small terms");
+                FoldSmall::<_, 1, true> { acc: &mut acc, deltas: [delta], scale, n, sign: -1 }.run();
+                assert!(acc.iter().all(|&sum| sum == 7), "taken back by the other one");
+            }
             #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 let mut acc = vec![7_i64; delta.len()];
                 #[expect(unsafe_code, reason = "the path is not the one chosen on newer processors")]
-                // SAFETY: the processor has the feature.
+                // SAFETY: the processor has both features.
                 unsafe {
                     widest::avx2(Fold { acc: &mut acc, delta, term });
                 }

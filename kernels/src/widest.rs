@@ -22,9 +22,9 @@ pub fn run<P: Pass>(pass: P) -> P::Out {
         unsafe {
             avx512(pass)
         }
-    } else if is_x86_feature_detected!("avx2") {
+    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
-        // SAFETY: the processor has the feature that the callee is compiled for; it is safe code otherwise.
+        // SAFETY: the processor has both features that the callee is compiled for; it is safe code otherwise.
         unsafe {
             avx2(pass)
         }
@@ -40,6 +40,15 @@ pub fn run<P: Pass>(pass: P) -> P::Out {
     pass.run()
 }
 
+/// Whether what [`run`] chooses multiplies and adds in one instruction; where it does not, [`f64::mul_add`] is a call.
+#[must_use]
+pub fn has_fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
+}
+
 /// Eight doubles at once, with a 64-bit multiplication in hardware.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq")]
@@ -49,7 +58,7 @@ pub(crate) fn avx512<P: Pass>(pass: P) -> P::Out {
 
 /// Four doubles at once.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 pub(crate) fn avx2<P: Pass>(pass: P) -> P::Out {
     pass.run()
 }
