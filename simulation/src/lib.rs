@@ -8,13 +8,14 @@
 mod groups;
 mod link;
 mod population;
+mod run;
 mod settings;
 mod workers;
 mod world;
 
 pub use population::Population;
+pub use run::{Ended, Error, Run, simulate};
 pub use settings::Settings;
-pub use world::{Ended, Error, Run, simulate};
 
 #[cfg(test)]
 mod tests;
