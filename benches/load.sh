@@ -77,7 +77,9 @@ kill -TERM $coordinator
 wait $coordinator || true
 set -- $first $last
 echo "soak: $soak s, $(number rounds) rounds, $(number updates) updates, $(number left) left, $(number cut) cut"
-# What a connection takes comes to its most only after a while.
+# What is in use stands still, but the allocator's spare memory grows with those who join and leave until it has its most,
+# after some minutes. (By glibc's malloc_info, 2,000 clients for 800 s: 126 to 137 MiB in use without a trend, 8 when all have
+# left; 17 to 30 MiB spare, which is all that grew.)
 more=$((4 * 1024 + 2 * soakers))
 gate "$3 <= $1 + $more" \
   "soak: $(($1 / 1024)) MiB resident after a third, $(($3 / 1024)) MiB at the end, $((more / 1024)) MiB more allowed"
