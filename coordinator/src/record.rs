@@ -316,6 +316,7 @@ impl Recorder {
 #[must_use]
 pub const fn reason_word(reason: &Reason) -> &'static str {
     match reason {
+        Reason::Postponed { .. } => "postponed",
         Reason::QuorumMissed { .. } => "quorum",
         Reason::Rounds => "rounds",
         Reason::StoreFailed { .. } => "failed",

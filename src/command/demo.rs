@@ -87,9 +87,13 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
             let reason = "the coordinator could not keep the run".to_owned();
             tributary_coordinator::round::Reason::StoreFailed { reason }
         }
+        "postponed" => {
+            let missing = "the coordinator could not take them".to_owned();
+            tributary_coordinator::round::Reason::Postponed { missing }
+        }
         other => {
             let missing = format!("the coordinator ended: {other}");
-            tributary_coordinator::round::Reason::QuorumMissed { missing, not_taken: 0 }
+            tributary_coordinator::round::Reason::QuorumMissed { missing }
         }
     };
     super::sim::end(&reason, accuracy, file.strategy.gate)

@@ -92,15 +92,11 @@ pub(super) fn end(reason: &Reason, accuracy: Option<f64>, gate: Option<f64>) -> 
             _ => Ok(exit::OK),
         },
         Reason::Suspended => Ok(exit::INTERRUPTED),
-        Reason::QuorumMissed { missing, not_taken } => {
-            let hint = match not_taken {
-                0 => "lower cohort.quorum, raise cohort.deadline, or see why clients decline",
-                _ => "see that the disk has space and the run's folder may be written, then go on with --out FOLDER --resume",
-            };
+        Reason::QuorumMissed { missing } => {
             Err(Failure::new(exit::RUN_FAILED, format!("the run ended without a quorum: {missing}"))
-                .with_hint(Some(hint)))
+                .with_hint(Some("lower cohort.quorum, raise cohort.deadline, or see why clients decline")))
         }
-        Reason::StoreFailed { .. } => Err(Failure::new(exit::RUN_FAILED, reason).with_hint(Some(
+        Reason::Postponed { .. } | Reason::StoreFailed { .. } => Err(Failure::new(exit::RUN_FAILED, reason).with_hint(Some(
             "see that the disk has space and the run's folder is whole and may be written, then start the same again, with \
              --resume where --out was given: the run goes on where it stopped, and clients keep their work for it",
         ))),

@@ -154,6 +154,7 @@ fn end(done: &Done) -> String {
         "rounds" => format!("all {rounds}"),
         "stop_at" => format!("run.stop_at reached after {rounds}"),
         "suspended" => format!("stopped after {rounds}; it can go on"),
+        "postponed" => format!("updates could not be taken after {rounds}; it can go on"),
         "failed" => format!("failed after {rounds}; it can go on"),
         other => format!("{other} after {rounds}"),
     }

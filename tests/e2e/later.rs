@@ -24,6 +24,7 @@ struct Begun {
     /// Where there is none.
     place: PathBuf,
     client: Process,
+    address: String,
 }
 
 impl Begun {
@@ -37,14 +38,14 @@ impl Begun {
         let place = federation.path().join("runs/later-001/partial");
         std::fs::remove_dir(&place).unwrap();
         let client = federation.client("client-000", "0", &address);
-        Self { federation, process, events, place, client }
+        Self { federation, process, events, place, client, address }
     }
 }
 
 /// What goes wrong without it: an error of the coordinator's disk empties the outboxes of its clients, and each trains again.
 #[test]
 fn an_update_for_which_there_is_no_place_is_kept_until_there_is_one() {
-    let Begun { federation, process, events, place, client } = Begun::new(RUN);
+    let Begun { federation, process, events, place, client, .. } = Begun::new(RUN);
     client.says("not taken yet");
     assert_eq!(std::fs::read_dir(federation.path().join("client-000/outbox")).unwrap().count(), 1);
     std::fs::create_dir(&place).unwrap();
@@ -59,13 +60,19 @@ fn an_update_for_which_there_is_no_place_is_kept_until_there_is_one() {
     same(&models(&events), &simulated(federation.path(), &federation.path().join("run.toml"), &[]));
 }
 
-/// What goes wrong without it: an operator whose disk fails is told to ask for fewer clients.
+/// What goes wrong without it: a disk that fails for an hour ends the run, its clients go, and its operator is told to ask
+/// for fewer of them.
 #[test]
-fn a_quorum_that_the_disk_of_the_coordinator_missed_is_said_to_be_that() {
-    let Begun { federation, process, events: _events, client, .. } =
-        Begun::new(&RUN.replace("deadline = 300", "deadline = 1"));
-    process.end().fails(1, &["without a quorum", "not taken: client-000 (", "see that the disk"]);
-    assert!(client.end().ends_well().err.contains("not taken yet"));
+fn a_run_whose_updates_no_disk_takes_pauses_until_one_does() {
+    let Begun { federation, process, events, client, address, .. } =
+        Begun::new(&RUN.replace("deadline = 300", "deadline = 2"));
+    process.end().fails(1, &["could not be taken", "not taken: client-000 (", "see that the disk", "keep their work"]);
+    drop(events);
     let story = run(tributary(federation.path()).args(["inspect", "runs/later-001"])).ends_well().out;
     assert!(story.contains("not taken: client-000 ("), "{story}");
+    // Another process makes the place anew.
+    let rest = federation.coordinator(&["--listen", &address]).process.end().ends_well();
+    let said = client.end().ends_well().err;
+    assert!(said.contains("not taken yet") && said.contains("stopped for a while"), "{said}");
+    same(&models(&rest.events()), &simulated(federation.path(), &federation.path().join("run.toml"), &[]));
 }

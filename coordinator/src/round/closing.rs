@@ -72,7 +72,7 @@ impl Machine {
         let Phase::Closing(round) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             unreachable!("only a closing round aborts")
         };
-        let (missing, not_taken) = (round.missing(), round.n_not_taken());
+        let (missing, is_postponed) = (round.missing(), round.has_not_taken());
         effects.push(Effect::Drop { ticket: round.ticket });
         #[cfg(test)]
         effects.pop_if(|_| Bug::AbortedSumKept.is_planted());
@@ -80,7 +80,12 @@ impl Machine {
         self.attempt = self.attempt.next();
         self.n_failed += 1;
         if self.n_failed >= ATTEMPTS_MAX {
-            return self.stop(Reason::QuorumMissed { missing, not_taken }, effects);
+            // What the coordinator cannot take is for its operator to mend: the run waits for that, and so do the clients.
+            let reason = match is_postponed {
+                true => Reason::Postponed { missing },
+                false => Reason::QuorumMissed { missing },
+            };
+            return self.stop(reason, effects);
         }
         self.retry_at = Some(now + RETRY_AFTER * (1 << (self.n_failed - 1)));
     }

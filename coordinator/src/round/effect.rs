@@ -106,12 +106,16 @@ pub enum Effect {
 /// Why a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// Too few updates counted in every attempt at a round, and in the last one some were there that the coordinator could
+    /// not take.
+    Postponed {
+        /// What was missing and why, for people.
+        missing: String,
+    },
     /// Too few updates came in every attempt at a round.
     QuorumMissed {
         /// What was missing, for people.
         missing: String,
-        /// Updates of the last attempt that were there and that the coordinator could not take.
-        not_taken: usize,
     },
     /// All rounds are done.
     Rounds,
@@ -131,7 +135,7 @@ impl Reason {
     #[must_use]
     pub const fn is_pause(&self) -> bool {
         match self {
-            Self::StoreFailed { .. } | Self::Suspended => true,
+            Self::Postponed { .. } | Self::StoreFailed { .. } | Self::Suspended => true,
             Self::QuorumMissed { .. } | Self::Rounds | Self::Target => false,
         }
     }
@@ -140,7 +144,8 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::QuorumMissed { missing, .. } => write!(f, "the run ended below its quorum: {missing}"),
+            Self::Postponed { missing } => write!(f, "updates came that could not be taken: {missing}"),
+            Self::QuorumMissed { missing } => write!(f, "the run ended below its quorum: {missing}"),
             Self::Rounds => f.write_str("all rounds are done"),
             Self::StoreFailed { reason } => write!(f, "the store failed: {reason}"),
             Self::Suspended => f.write_str("the coordinator stops for now"),

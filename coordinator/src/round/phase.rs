@@ -145,9 +145,9 @@ impl Collecting {
         place.slot = slot;
     }
 
-    /// Updates that were there and that the coordinator could not take.
-    pub(super) fn n_not_taken(&self) -> usize {
-        self.places.iter().filter(|place| matches!(place.slot, Slot::Lost(Loss::NotTaken(_)))).count()
+    /// Whether updates were there that the coordinator could not take.
+    pub(super) fn has_not_taken(&self) -> bool {
+        self.places.iter().any(|place| matches!(place.slot, Slot::Lost(Loss::NotTaken(_))))
     }
 
     /// What keeps the round from its quorum, for people: who declined why, who was late.

@@ -37,6 +37,9 @@ fn outcome(story: &Story) -> (&'static str, String) {
         }
         "suspended" => ("open", format!("Suspended after {committed} of {planned}. It can be resumed.")),
         "quorum" => ("bad", format!("Ended after {committed} of {planned}: too few clients took part.")),
+        "postponed" => {
+            ("bad", format!("Stopped after {committed} of {planned}: updates could not be taken. It can be resumed."))
+        }
         "failed" => ("bad", format!("Stopped by a failure after {committed} of {planned}. It can be resumed.")),
         other => ("open", format!("Ended after {committed} of {planned}: {}.", markup::text(other))),
     }
