@@ -45,7 +45,7 @@ impl Begun {
 #[test]
 fn an_update_for_which_there_is_no_place_is_kept_until_there_is_one() {
     let Begun { federation, process, events, place, client } = Begun::new(RUN);
-    client.says("not taken yet");
+    client.says("postponed for");
     assert_eq!(std::fs::read_dir(federation.path().join("client-000/outbox")).unwrap().count(), 1);
     std::fs::create_dir(&place).unwrap();
     let events: Vec<_> = events.collect();
@@ -65,7 +65,7 @@ fn a_quorum_that_the_disk_of_the_coordinator_missed_is_said_to_be_that() {
     let Begun { federation, process, events: _events, client, .. } =
         Begun::new(&RUN.replace("deadline = 300", "deadline = 1"));
     process.end().fails(1, &["without a quorum", "not taken: client-000 (", "see that the disk"]);
-    assert!(client.end().ends_well().err.contains("not taken yet"));
+    assert!(client.end().ends_well().err.contains("postponed for"));
     let story = run(tributary(federation.path()).args(["inspect", "runs/later-001"])).ends_well().out;
     assert!(story.contains("not taken: client-000 ("), "{story}");
 }

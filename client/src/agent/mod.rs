@@ -10,6 +10,7 @@ mod session;
 mod silence;
 mod status;
 mod transfer;
+mod transfers;
 mod worker;
 
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 //! What outlives a connection stays in [`Session`]: the machine, the training thread and an update that was not
 //! acknowledged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use quinn::{Connection, ConnectionError, SendStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tributary_common::Digest;
 use tributary_common::id::{RunId, Ticket};
 use tributary_common::message::{
     self, Hello, Offer, Put, Request, Results, ToClient, ToCoordinator, Welcome, short_text,
@@ -21,17 +22,14 @@ use tributary_common::parameters::{Layout, Parameters};
 
 use super::models::Models;
 use super::outbox::{Outbox, Restored};
-use super::patience::Patience;
-use super::transfer::{Fetched, Handed};
+use super::transfer::{Fault, Fetched};
+use super::transfers::{Transferred, Transfers};
 use super::worker::{Finished, Order, Outcome, Prepared, Thread};
 use super::{Ended, Failure, Membership, Settings, Status, silence, transfer};
 use crate::machine::{Effect, Event, Machine};
 
 /// Messages that may wait between the reader's task and the session.
 const INBOX: usize = 16;
-
-/// How long transfers may take to notice that their connection is closed.
-const BREAK_OFF: Duration = Duration::from_secs(1);
 
 /// A loss of the connection that ended the handshake or later: worth another try, or not.
 pub(super) fn failure(error: &ConnectionError) -> Failure {
@@ -67,26 +65,6 @@ enum Holding {
     Update { header: Box<Put>, update: Parameters },
 }
 
-/// A transfer that ended.
-enum Transferred {
-    Fetched {
-        offer: Offer,
-        fetched: Fetched,
-    },
-    Put {
-        ticket: Ticket,
-        result: Result<Handed, net::Error>,
-    },
-    Reported {
-        ticket: Ticket,
-        result: Result<(), net::Error>,
-    },
-    /// No transfer, but the time before one: an update that was not taken may be given again.
-    Waited {
-        ticket: Ticket,
-    },
-}
-
 pub(super) struct Session {
     machine: Machine,
     thread: Thread,
@@ -104,12 +82,9 @@ pub(super) struct Session {
     run: Option<RunId>,
     outbox: Option<Outbox>,
     models: Models,
-    transfers: JoinSet<Transferred>,
-    /// Updates that are on their way or wait to be given again: each only once on a connection.
-    giving: BTreeSet<Ticket>,
+    transfers: Transfers,
     /// The update that was given last, on whatever connection.
     given: Option<Ticket>,
-    patience: Patience,
     permit_seconds: u64,
     /// What `Hello` said that this client holds, until the machine has it.
     claimed: Option<Ticket>,
@@ -131,10 +106,8 @@ impl Session {
             run: None,
             outbox: settings.outbox.clone(),
             models: Models::new(settings.models.clone()),
-            transfers: JoinSet::new(),
-            giving: BTreeSet::new(),
+            transfers: Transfers::new(settings.name.clone()),
             given: None,
-            patience: Patience::new(settings.name.clone()),
             permit_seconds: settings.permit_seconds,
             claimed: None,
         }
@@ -215,39 +188,12 @@ impl Session {
             },
         };
         connection.close(net::close_code::DONE, b"");
-        self.break_off().await;
+        for transferred in self.transfers.break_off().await {
+            if let Transferred::Fetched { model, fetched } = transferred {
+                drop(self.took(model, fetched));
+            }
+        }
         ended
-    }
-
-    /// Takes what the transfers of a closed connection have brought so far.
-    async fn break_off(&mut self) {
-        let gather = async {
-            while let Some(ended) = self.transfers.join_next().await {
-                match ended {
-                    Ok(Transferred::Fetched { offer, fetched }) => drop(self.fetched(&offer, fetched)),
-                    Ok(Transferred::Put { .. } | Transferred::Reported { .. } | Transferred::Waited { .. }) => {}
-                    Err(error) => tracing::error!(%error, "a transfer ended badly"),
-                }
-            }
-        };
-        if tokio::time::timeout(BREAK_OFF, gather).await.is_err() {
-            self.transfers.abort_all();
-        }
-        self.giving.clear();
-    }
-
-    /// Keeps a model, or what came of it.
-    fn fetched(&mut self, offer: &Offer, fetched: Fetched) -> Result<Parameters, net::Error> {
-        match fetched {
-            Fetched::Model(model) => {
-                self.models.came(offer.model, &model);
-                Ok(model)
-            }
-            Fetched::Broken(error, partial) => {
-                partial.into_iter().for_each(|partial| self.models.keep(partial));
-                Err(error)
-            }
-        }
     }
 
     async fn talk(
@@ -299,9 +245,9 @@ impl Session {
                     }
                 }
                 Some(outcome) = self.thread.outcomes.recv() => self.worked(outcome, &mut live, tell).await?,
-                Some(result) = self.transfers.join_next() => {
-                    let transferred = result.map_err(|error| net::Error::Read(error.to_string()))?;
-                    self.transferred(transferred, &mut live, tell).await?;
+                Some(ended) = self.transfers.next() => {
+                    let (ticket, transferred) = ended?;
+                    self.transferred(ticket, transferred, &mut live, tell).await?;
                 }
                 Some(renewed) = renewal.join_next() => match renewed.map_err(|error| net::Error::Read(error.to_string()))? {
                     // This connection has shown the old certificate and ends with it, before the new one's half life.
@@ -469,70 +415,86 @@ impl Session {
 
     async fn transferred(
         &mut self,
+        ticket: Ticket,
         transferred: Transferred,
         live: &mut Live,
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Result<(), net::Error> {
         let event = match transferred {
-            Transferred::Fetched { offer, fetched } => {
-                let ticket = offer.ticket;
-                let model = match self.fetched(&offer, fetched) {
-                    Ok(model) => model,
-                    Err(error) => return self.broken(ticket, error, live, tell).await,
-                };
-                let mut effects = Vec::new();
-                self.machine.step(Event::Fetched { ticket }, &mut effects);
-                // Only a machine that still wants the work asks for it; then the model is at hand.
-                let mut model = Some(model);
-                for effect in effects {
-                    if let (Effect::Work(offer), Some(model)) = (effect, model.take()) {
-                        tell(Status::Working { ticket, bytes: offer.bytes });
-                        self.work(&offer, model).await?;
-                    }
-                }
-                return Ok(());
-            }
-            Transferred::Reported { ticket, result: Ok(()) } => Event::Reported { ticket },
-            // The acknowledgement of an update comes on the control stream.
-            Transferred::Put { ticket, result: Ok(Handed::Over) } => {
-                self.giving.remove(&ticket);
-                return Ok(());
-            }
-            Transferred::Put { ticket, result: Ok(Handed::Later { after, reason }) } => {
-                let wait = self.patience.next(ticket, after);
-                tell(Status::Postponed { ticket, reason, wait });
-                self.give_later(ticket, wait, live);
-                return Ok(());
-            }
-            Transferred::Waited { ticket } => {
-                self.giving.remove(&ticket);
-                Event::Due { ticket }
-            }
-            Transferred::Put { ticket, result: Err(error) } | Transferred::Reported { ticket, result: Err(error) } => {
-                self.giving.remove(&ticket);
-                return self.broken(ticket, error, live, tell).await;
-            }
+            Transferred::Fetched { model, fetched } => match self.took(model, fetched) {
+                Ok(model) => return self.fetched(ticket, model, tell).await,
+                Err(fault) => return self.missed(ticket, fault, live, tell).await,
+            },
+            Transferred::Given(Err(fault)) => return self.missed(ticket, fault, live, tell).await,
+            Transferred::Given(Ok(())) => match ticket {
+                Ticket::Evaluate { .. } => Event::Reported { ticket },
+                // The acknowledgement of an update comes on the control stream.
+                Ticket::Train { .. } => return Ok(()),
+            },
+            Transferred::Waited => Event::Due { ticket },
         };
         self.step(event, live, tell).await
     }
 
-    /// A transfer failed.
-    async fn broken(
+    /// Keeps a model, or what came of it.
+    fn took(&mut self, digest: Digest, fetched: Fetched) -> Result<Parameters, Fault> {
+        match fetched {
+            Fetched::Model(model) => {
+                self.models.came(digest, &model);
+                Ok(model)
+            }
+            Fetched::Missed(fault, partial) => {
+                partial.into_iter().for_each(|partial| self.models.keep(partial));
+                Err(fault)
+            }
+        }
+    }
+
+    /// A model is here.
+    async fn fetched(
         &mut self,
         ticket: Ticket,
-        error: net::Error,
+        model: Parameters,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<(), net::Error> {
+        let mut effects = Vec::new();
+        self.machine.step(Event::Fetched { ticket }, &mut effects);
+        // Only a machine that still wants the work asks for it; then the model is at hand.
+        let mut model = Some(model);
+        for effect in effects {
+            if let (Effect::Work(offer), Some(model)) = (effect, model.take()) {
+                tell(Status::Working { ticket, bytes: offer.bytes });
+                self.work(&offer, model).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A transfer came to no end: it is tried again while the connection stands, unless the coordinator said no.
+    async fn missed(
+        &mut self,
+        ticket: Ticket,
+        fault: Fault,
         live: &mut Live,
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Result<(), net::Error> {
-        if live.connection.close_reason().is_some() {
-            // The connection broke under the transfer: the offer comes again after the reconnect.
-            return Err(error);
+        let (after, reason) = match fault {
+            // The connection broke under it: the work comes again after the reconnect.
+            Fault::Broken(error) | Fault::Refused(error) if live.connection.close_reason().is_some() => {
+                return Err(error);
+            }
+            Fault::Broken(error) => (Duration::ZERO, error.to_string()),
+            Fault::Later { after, reason } => (after, reason),
+            Fault::Refused(error) => {
+                return self.step(Event::Failed { ticket, reason: error.to_string() }, live, tell).await;
+            }
+        };
+        // What was cancelled meanwhile is not waited for.
+        if let Some(work) = self.machine.phase().filter(|(at, _)| *at == ticket) {
+            let wait = self.transfers.wait(&live.connection, work, after);
+            tell(Status::Postponed { ticket, reason, wait });
         }
-        if matches!(error, net::Error::Write(_)) {
-            // The coordinator wants no more of it: what it says says why.
-            return Ok(());
-        }
-        self.step(Event::Failed { ticket, reason: error.to_string() }, live, tell).await
+        Ok(())
     }
 
     async fn work(&mut self, offer: &Offer, model: Parameters) -> Result<(), net::Error> {
@@ -588,59 +550,42 @@ impl Session {
 
     fn fetch(&mut self, offer: Offer, live: &Live) {
         let connection = live.connection.clone();
-        let kept = match &self.layout {
-            Some(layout) if layout.bytes() as u64 == offer.bytes => Ok(self.models.of(offer.model, layout)),
-            Some(layout) => {
-                let (got, needed) = (offer.bytes, layout.bytes());
-                Err(format!("the offered model has {got} bytes, the plan's layers need {needed}"))
-            }
-            None => Err("an offer came before the data were ready".to_owned()),
-        };
-        self.transfers.spawn(async move {
-            let fetched = match kept {
-                Ok(kept) => transfer::fetch(connection, kept, &offer).await,
-                Err(reason) => Fetched::Broken(net::Error::Refused(reason), None),
+        let (layout, models) = (&self.layout, &mut self.models);
+        self.transfers.begin(offer.ticket, || {
+            let kept = match layout {
+                Some(layout) if layout.bytes() as u64 == offer.bytes => Ok(models.of(offer.model, layout)),
+                Some(layout) => {
+                    let (got, needed) = (offer.bytes, layout.bytes());
+                    Err(format!("the offered model has {got} bytes, the plan's layers need {needed}"))
+                }
+                None => Err("an offer came before the data were ready".to_owned()),
             };
-            Transferred::Fetched { offer, fetched }
+            async move {
+                let fetched = match kept {
+                    Ok(kept) => transfer::fetch(connection, kept, &offer).await,
+                    Err(reason) => Fetched::Missed(Fault::Refused(net::Error::Refused(reason)), None),
+                };
+                Transferred::Fetched { model: offer.model, fetched }
+            }
         });
     }
 
     /// Gives a finished update, unless it is on its way already; returns whether it begins to.
     fn put(&mut self, ticket: Ticket, live: &Live) -> bool {
         let Some(Holding::Update { header, update }) = self.holding.get(&ticket) else { return false };
-        if !self.giving.insert(ticket) {
-            return false;
-        }
-        let header = header.as_ref().clone();
-        let (connection, update) = (live.connection.clone(), update.clone());
-        let permit_seconds = self.permit_seconds;
-        self.transfers.spawn(async move {
-            let result = transfer::put(connection, header, update, permit_seconds).await;
-            Transferred::Put { ticket, result }
-        });
-        true
-    }
-
-    /// Waits before an update is given again, no longer than the connection stands.
-    fn give_later(&mut self, ticket: Ticket, wait: Duration, live: &Live) {
-        let connection = live.connection.clone();
-        self.transfers.spawn(async move {
-            tokio::select! {
-                biased;
-                _ = connection.closed() => {}
-                () = tokio::time::sleep(wait) => {}
-            }
-            Transferred::Waited { ticket }
-        });
+        let (connection, permit_seconds) = (live.connection.clone(), self.permit_seconds);
+        self.transfers.begin(ticket, || {
+            let (header, update) = (header.as_ref().clone(), update.clone());
+            async move { Transferred::Given(transfer::put(connection, header, update, permit_seconds).await) }
+        })
     }
 
     fn report(&mut self, ticket: Ticket, live: &Live) {
         let Some(Holding::Results(results)) = self.holding.get(&ticket) else { return };
-        let request = Request::Report { ticket, results: results.clone() };
         let connection = live.connection.clone();
-        self.transfers.spawn(async move {
-            let result = transfer::report(connection, request).await;
-            Transferred::Reported { ticket, result }
+        self.transfers.begin(ticket, || {
+            let request = Request::Report { ticket, results: results.clone() };
+            async move { Transferred::Given(transfer::report(connection, request).await) }
         });
     }
 }
