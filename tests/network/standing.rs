@@ -286,6 +286,35 @@ fn a_model_that_is_refused_is_declined_and_one_that_is_cancelled_not_asked_for_a
     assert_eq!(count(&told, |status| matches!(status, Status::Dropped { .. })), 2, "{told:?}");
 }
 
+/// What goes wrong without it: a client whose link is slower than the deadline begins its model anew in every attempt.
+#[test]
+fn a_model_that_is_on_its_way_for_cancelled_work_is_that_of_the_next() {
+    for is_whole in [true, false] {
+        let told = play(async |hub| {
+            let ticket = hub.offer(1).await;
+            let (from, mut send, _recv) = hub.asked_for_model().await;
+            hub.give(&mut send, from, 16).await;
+            let reason = "the deadline is over".to_owned();
+            hub.say(&ToClient::Cancel { ticket, reason }).await;
+            let next = hub.offer(2).await;
+            let early = tokio::time::timeout(Duration::from_secs(1), hub.connection.accept_bi()).await;
+            assert!(early.is_err(), "the model is fetched twice at once");
+            if is_whole {
+                send.write_all(&hub.model.bytes()[16..]).await.unwrap();
+                send.finish().unwrap();
+            } else {
+                send.reset(close_code::BUSY).unwrap();
+                let (from, mut send, _recv) = hub.asked_for_model().await;
+                assert_eq!(from, 16, "what came of it is kept");
+                send.reset(close_code::BUSY).unwrap();
+                hub.give_model().await;
+            }
+            hub.take_report(next).await;
+        });
+        assert_eq!(count(&told, |status| matches!(status, Status::Working { .. })), 1, "{told:?}");
+    }
+}
+
 /// What goes wrong without it: results that come to a coordinator that is about to end are taken and forgotten.
 #[test]
 fn results_that_come_to_a_coordinator_that_stops_are_put_off() {

@@ -24,7 +24,7 @@ use super::transfer::Fault;
 use super::transfers::{Brought, Transfers};
 use super::worker::{Finished, Order, Outcome, Prepared, Thread};
 use super::{Membership, Settings, Status};
-use crate::machine::{Effect, Event, Machine};
+use crate::machine::{Effect, Event, Machine, Phase};
 
 pub(super) struct Session {
     machine: Machine,
@@ -161,6 +161,10 @@ impl Session {
                 Some(ended) = self.transfers.next() => {
                     let (ticket, brought) = ended.map_err(|error| net::Error::Read(error.to_string()))?;
                     self.transferred(ticket, brought, &mut live, tell).await?;
+                    // A download that outlived its work may be the one that the next work waits for.
+                    if let Some((waits, Phase::Fetching)) = self.machine.phase().filter(|(at, _)| *at != ticket) {
+                        self.step(Event::Due { ticket: waits }, &mut live, tell).await?;
+                    }
                 }
                 Some(renewed) = renewal.join_next() => match renewed.map_err(|error| net::Error::Read(error.to_string()))? {
                     // This connection has shown the old certificate and ends with it, before the new one's half life.

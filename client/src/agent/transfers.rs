@@ -43,6 +43,8 @@ pub(super) struct Transfers {
     tasks: JoinSet<(Ticket, Ended)>,
     /// The work that they are for.
     busy: BTreeSet<Ticket>,
+    /// The models that are on their way, also for work that is over.
+    coming: BTreeSet<Digest>,
     patience: Patience,
     models: Models,
     permit_seconds: u64,
@@ -53,17 +55,20 @@ impl Transfers {
         Self {
             tasks: JoinSet::new(),
             busy: BTreeSet::new(),
+            coming: BTreeSet::new(),
             patience: Patience::new(settings.name.clone()),
             models: Models::new(settings.models.clone()),
             permit_seconds: settings.permit_seconds,
         }
     }
 
-    /// Begins to get the model of `offer`, which must have this layout, unless it is on its way already.
+    /// Begins to get the model of `offer`, which must have this layout, unless it is on its way already, for this work or
+    /// for some that is over.
     pub(super) fn fetch(&mut self, connection: Connection, offer: Offer, layout: Option<&Arc<Layout>>) {
-        if !self.busy.insert(offer.ticket) {
+        if self.coming.contains(&offer.model) || !self.busy.insert(offer.ticket) {
             return;
         }
+        self.coming.insert(offer.model);
         let kept = match layout {
             Some(layout) if layout.bytes() as u64 == offer.bytes => Ok(self.models.of(offer.model, layout)),
             Some(layout) => {
@@ -129,13 +134,18 @@ impl Transfers {
     /// Keeps a model, or what came of it.
     fn take(&mut self, ended: Ended) -> Result<Brought, Fault> {
         match ended {
-            Ended::Fetched { model: digest, fetched: Fetched::Model(model) } => {
-                self.models.came(digest, &model);
-                Ok(Brought::Model(model))
-            }
-            Ended::Fetched { fetched: Fetched::Missed(fault, partial), .. } => {
-                partial.into_iter().for_each(|partial| self.models.keep(partial));
-                Err(fault)
+            Ended::Fetched { model: digest, fetched } => {
+                self.coming.remove(&digest);
+                match fetched {
+                    Fetched::Model(model) => {
+                        self.models.came(digest, &model);
+                        Ok(Brought::Model(model))
+                    }
+                    Fetched::Missed(fault, partial) => {
+                        partial.into_iter().for_each(|partial| self.models.keep(partial));
+                        Err(fault)
+                    }
+                }
             }
             Ended::Given(given) => given.map(|()| Brought::Given),
             Ended::Waited => Ok(Brought::Due),
@@ -156,5 +166,6 @@ impl Transfers {
         drop(tokio::time::timeout(BREAK_OFF, gather).await);
         self.tasks = JoinSet::new();
         self.busy.clear();
+        self.coming.clear();
     }
 }
