@@ -183,7 +183,7 @@ pub struct Done {
 /// First on every stream that carries tensors or results, from the client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// Asks for a model, from a byte offset on. Answered by [`Answer::Bytes`] and the bytes.
+    /// Asks for a model, from a byte offset on. Answered by [`Answer::Bytes`] and the bytes, or by [`Answer::Later`].
     Get {
         /// The model's digest.
         digest: Digest,
@@ -194,7 +194,8 @@ pub enum Request {
     /// coordinator ends the stream, or says [`Answer::Again`] before it does. At any time it may say [`Answer::Later`]
     /// instead.
     Put(Box<Put>),
-    /// The result of an evaluation; nothing follows. Answered by [`Answer::Permit`].
+    /// The result of an evaluation; nothing follows. Answered by [`Answer::Permit`] once it is counted, or by
+    /// [`Answer::Later`].
     Report {
         /// The offer's.
         ticket: Ticket,
@@ -298,8 +299,9 @@ pub enum Answer {
     /// Follows a permit that was not for the first byte, once all bytes came: together they are not what was announced. The
     /// coordinator has forgotten what it held; the client announces its update again.
     Again,
-    /// Instead of a permit, or in the middle of what it permitted: the coordinator does not take the update now, for a
-    /// reason that is not the update's. It may still count: the client keeps it, and announces it again after a while.
+    /// Instead of any other answer to a [`Request`] that is about work, or in the middle of what was permitted: the
+    /// coordinator does not take or give it now, for a reason that is not the client's. It may still count: the client keeps
+    /// what it has, and asks again after a while.
     Later {
         /// After how long, in seconds; the client waits longer each time that it hears this.
         seconds: u32,

@@ -46,7 +46,7 @@ impl Begun {
 #[test]
 fn an_update_for_which_there_is_no_place_is_kept_until_there_is_one() {
     let Begun { federation, process, events, place, client, .. } = Begun::new(RUN);
-    client.says("not taken yet");
+    client.says("postponed for");
     assert_eq!(std::fs::read_dir(federation.path().join("client-000/outbox")).unwrap().count(), 1);
     std::fs::create_dir(&place).unwrap();
     let events: Vec<_> = events.collect();
@@ -73,6 +73,6 @@ fn a_run_whose_updates_no_disk_takes_pauses_until_one_does() {
     // Another process makes the place anew.
     let rest = federation.coordinator(&["--listen", &address]).process.end().ends_well();
     let said = client.end().ends_well().err;
-    assert!(said.contains("not taken yet") && said.contains("stopped for a while"), "{said}");
+    assert!(said.contains("postponed for") && said.contains("stopped for a while"), "{said}");
     same(&models(&rest.events()), &simulated(federation.path(), &federation.path().join("run.toml"), &[]));
 }

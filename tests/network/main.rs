@@ -18,6 +18,7 @@ mod network;
 mod oracle;
 mod restart;
 mod scenario;
+mod standing;
 mod weather;
 
 use std::collections::BTreeMap;

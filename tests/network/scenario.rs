@@ -58,7 +58,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// … and ends after this much.
-const IDLE: Duration = Duration::from_secs(15);
+pub(crate) const IDLE: Duration = Duration::from_secs(15);
 
 /// Certificates are not what is tested here.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -74,12 +74,12 @@ train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, epochs
 /// Who takes part in all scenarios; certificates are made once, because their keys are no seed's.
 pub(crate) struct Federation {
     folder: TempDir,
-    hub: Credentials,
-    clients: Vec<Credentials>,
+    pub(crate) hub: Credentials,
+    pub(crate) clients: Vec<Credentials>,
 }
 
 /// In memory where the system has such a place: what a disk loses is tested elsewhere, and here it would only be slow.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
@@ -154,14 +154,13 @@ pub(crate) fn play(federation: &Federation, seed: u64) -> Played {
 
 /// Plays one seed in a weather of one's choice.
 pub(crate) fn play_in(federation: &Federation, seed: u64, weather: Weather) -> Played {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async { Scenario::new(federation, seed, weather).play().await })
+    runtime().block_on(async { Scenario::new(federation, seed, weather).play().await })
 }
 
-const HUB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-const ADDRESS: SocketAddr = SocketAddr::new(HUB, 4433);
+pub(crate) const HUB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+pub(crate) const ADDRESS: SocketAddr = SocketAddr::new(HUB, 4433);
 
-fn address(client: usize) -> IpAddr {
+pub(crate) fn address(client: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 0, 1, u8::try_from(client).unwrap()))
 }
 
@@ -350,10 +349,22 @@ impl<'a> Scenario<'a> {
     }
 }
 
+/// One thread, and a clock that moves when nothing else does.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+fn text(weather: &Weather) -> String {
+    RUN.replace("ROUNDS", &weather.rounds.to_string()).replace("CLIENTS", &weather.clients.to_string())
+}
+
+pub(crate) fn document(weather: &Weather) -> Document {
+    Document::parse("run.toml", &text(weather)).unwrap()
+}
+
 /// The run, new or as an earlier process left it.
-fn run(folder: &Path, weather: &Weather) -> Run {
-    let text = RUN.replace("ROUNDS", &weather.rounds.to_string()).replace("CLIENTS", &weather.clients.to_string());
-    let document = Document::parse("run.toml", &text).unwrap();
+pub(crate) fn run(folder: &Path, weather: &Weather) -> Run {
+    let (text, document) = (text(weather), document(weather));
     let keeping = Keeping { durability: Durability::Power, models: 100 };
     let id = RunId(*b"a network of one");
     let folder: PathBuf = folder.to_owned();

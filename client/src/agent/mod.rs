@@ -1,6 +1,9 @@
 //! The client's shell: connects, performs the machine's effects, owns the training thread, comes back after every cut.
 
 mod backoff;
+mod ending;
+mod holdings;
+mod live;
 mod membership;
 mod models;
 mod outbox;
@@ -10,6 +13,7 @@ mod session;
 mod silence;
 mod status;
 mod transfer;
+mod transfers;
 mod worker;
 
 use std::net::SocketAddr;
@@ -29,6 +33,7 @@ pub use status::Status;
 pub use worker::{Prepared, Update, Watch, Worker};
 
 use backoff::Backoff;
+use ending::{Ended, Failure};
 use session::Session;
 
 /// One try to connect may take this long; a coordinator that restarts meanwhile answers a repeated packet.
@@ -91,18 +96,6 @@ pub enum Error {
     Local(String),
 }
 
-/// How one connection ended.
-enum Ended {
-    /// The run is over.
-    Done(Done),
-    /// Come back.
-    Lost(String),
-    /// Never come back.
-    NotAuthorised(String),
-    /// Asked to stop.
-    Stopped,
-}
-
 #[expect(clippy::disallowed_methods, reason = "the agent is a driver: it measures how long it is without a connection")]
 fn now() -> tokio::time::Instant {
     tokio::time::Instant::now()
@@ -149,11 +142,10 @@ pub async fn run_on(
                 Ok((endpoint, connection)) => {
                     let ended = session.serve(&settings, &mut membership, &connection, &stop, &mut tell).await;
                     endpoint.wait_idle().await;
-                    was_replaced = is_replaced(&connection);
+                    was_replaced = ending::is_replaced(&connection);
                     (ended, session.has_joined())
                 }
-                Err(Failure::NotAuthorised(reason)) => (Ended::NotAuthorised(reason), false),
-                Err(Failure::Lost(reason)) => (Ended::Lost(reason), false),
+                Err(failure) => (Ended::Failed(failure), false),
             },
         };
         if joined {
@@ -169,13 +161,13 @@ pub async fn run_on(
         let wait = backoff.next(session.window());
         match ended {
             Ended::Stopped => return Ok(None),
-            Ended::NotAuthorised(reason) => return Err(Error::NotAuthorised(reason)),
+            Ended::Failed(Failure::NotAuthorised(reason)) => return Err(Error::NotAuthorised(reason)),
             Ended::Done(done) if settings.once => {
                 // A run that went on without this client is no success of it.
                 return session.unfit().map_or(Ok(Some(done)), |unfit| Err(Error::Unfit(unfit.to_owned())));
             }
             Ended::Done(_) => {}
-            Ended::Lost(reason) => {
+            Ended::Failed(Failure::Lost(reason)) => {
                 if let Some(unfit) = session.unfit().filter(|_| settings.once) {
                     return Err(Error::Unfit(unfit.to_owned()));
                 }
@@ -195,17 +187,6 @@ pub async fn run_on(
             () = tokio::time::sleep(wait) => {}
         }
     }
-}
-
-/// Whether a newer connection of the same identity took this one's place.
-fn is_replaced(connection: &quinn::Connection) -> bool {
-    let reason = connection.close_reason();
-    matches!(reason, Some(quinn::ConnectionError::ApplicationClosed(close)) if close.error_code == net::close_code::REPLACED)
-}
-
-enum Failure {
-    Lost(String),
-    NotAuthorised(String),
 }
 
 async fn connect(
@@ -233,7 +214,7 @@ async fn connect(
     let longest = left.clamp(Duration::from_secs(1), HANDSHAKE);
     match tokio::time::timeout(longest, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
-        Ok(Err(error)) => Err(session::failure(&error)),
+        Ok(Err(error)) => Err(Failure::from(&error)),
         Err(_) => Err(lost(format!("no answer from {address} within {} s", longest.as_secs()))),
     }
 }

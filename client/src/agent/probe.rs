@@ -8,7 +8,8 @@ use std::time::Duration;
 use tributary_certs::Credentials;
 use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, System, Windows, close_code};
 
-use super::{Error, Failure, Membership, PERMIT_SECONDS, Settings, connect, session};
+use super::ending::Failure;
+use super::{Error, Membership, PERMIT_SECONDS, Settings, connect};
 
 /// How long one look may wait for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -59,7 +60,7 @@ pub async fn probe(coordinator: &str, credentials: Credentials) -> Result<Path, 
     let (endpoint, connection) = connected.map_err(failed)?;
     let settled = SETTLED.max(connection.rtt() * ROUND_TRIPS);
     if let Ok(error) = tokio::time::timeout(settled, connection.closed()).await {
-        return Err(failed(session::failure(&error)));
+        return Err(failed(Failure::from(&error)));
     }
     let found = Path {
         address: connection.remote_address(),

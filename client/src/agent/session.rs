@@ -1,97 +1,36 @@
-//! One connection: messages and outcomes become events, effects become messages, transfers and orders to the thread.
+//! What a client does with a connection: messages and outcomes become events, effects become messages, transfers and orders
+//! to the thread.
 //!
-//! What outlives a connection stays in [`Session`]: the machine, the training thread and an update that was not
-//! acknowledged.
+//! What outlives a connection stays in [`Session`]: the machine, the training thread, what is at hand of the work, and of
+//! models.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use quinn::{Connection, ConnectionError, SendStream};
-use tokio::sync::mpsc;
+use quinn::Connection;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tributary_common::id::{RunId, Ticket};
-use tributary_common::message::{
-    self, Hello, Offer, Put, Request, Results, ToClient, ToCoordinator, Welcome, short_text,
-};
+use tributary_common::id::Ticket;
+use tributary_common::message::{self, Hello, Offer, ToClient, ToCoordinator, Welcome, short_text};
 use tributary_common::net::{self, ANSWER_SECONDS, FrameReader};
 use tributary_common::parameters::{Layout, Parameters};
 
-use super::models::Models;
-use super::outbox::{Outbox, Restored};
-use super::patience::Patience;
-use super::transfer::{Fetched, Handed};
+use super::ending::{self, Ended, Failure};
+use super::holdings::{Holding, Holdings};
+use super::live::Live;
+use super::outbox::Restored;
+use super::transfer::Fault;
+use super::transfers::{Brought, Transfers};
 use super::worker::{Finished, Order, Outcome, Prepared, Thread};
-use super::{Ended, Failure, Membership, Settings, Status, silence, transfer};
-use crate::machine::{Effect, Event, Machine};
-
-/// Messages that may wait between the reader's task and the session.
-const INBOX: usize = 16;
-
-/// How long transfers may take to notice that their connection is closed.
-const BREAK_OFF: Duration = Duration::from_secs(1);
-
-/// A loss of the connection that ended the handshake or later: worth another try, or not.
-pub(super) fn failure(error: &ConnectionError) -> Failure {
-    match refusal(error) {
-        Some(reason) => Failure::NotAuthorised(reason),
-        None => Failure::Lost(error.to_string()),
-    }
-}
-
-fn refusal(error: &ConnectionError) -> Option<String> {
-    match error {
-        ConnectionError::TransportError(error) => tributary_certs::tls::refusal(u64::from(error.code), &error.reason),
-        ConnectionError::ConnectionClosed(close) => {
-            let reason = String::from_utf8_lossy(&close.reason);
-            tributary_certs::tls::refusal(u64::from(close.error_code), &reason)
-        }
-        ConnectionError::ApplicationClosed(close) if close.error_code == net::close_code::NOT_ALLOWED => {
-            Some(String::from_utf8_lossy(&close.reason).into_owned())
-        }
-        _ => None,
-    }
-}
-
-/// Whether the coordinator closed every connection.
-fn is_end(error: &ConnectionError) -> bool {
-    matches!(error, ConnectionError::ApplicationClosed(close) if close.error_code == net::close_code::DONE)
-}
-
-/// What a piece of work has brought so far.
-enum Holding {
-    Model,
-    Results(Box<Results>),
-    Update { header: Box<Put>, update: Parameters },
-}
-
-/// A transfer that ended.
-enum Transferred {
-    Fetched {
-        offer: Offer,
-        fetched: Fetched,
-    },
-    Put {
-        ticket: Ticket,
-        result: Result<Handed, net::Error>,
-    },
-    Reported {
-        ticket: Ticket,
-        result: Result<(), net::Error>,
-    },
-    /// No transfer, but the time before one: an update that was not taken may be given again.
-    Waited {
-        ticket: Ticket,
-    },
-}
+use super::{Membership, Settings, Status};
+use crate::machine::{Effect, Event, Machine, Phase};
 
 pub(super) struct Session {
     machine: Machine,
     thread: Thread,
-    holding: BTreeMap<Ticket, Holding>,
-    cancels: BTreeMap<Ticket, Arc<AtomicBool>>,
+    holdings: Holdings,
+    transfers: Transfers,
     layout: Option<Arc<Layout>>,
     plan: Option<String>,
     prepared: Option<Result<Prepared, String>>,
@@ -100,17 +39,8 @@ pub(super) struct Session {
     named: Duration,
     /// That, if the last connection ended because the coordinator did.
     window: Duration,
-    /// The run that the machine's work is of.
-    run: Option<RunId>,
-    outbox: Option<Outbox>,
-    models: Models,
-    transfers: JoinSet<Transferred>,
-    /// Updates that are on their way or wait to be given again: each only once on a connection.
-    giving: BTreeSet<Ticket>,
     /// The update that was given last, on whatever connection.
     given: Option<Ticket>,
-    patience: Patience,
-    permit_seconds: u64,
     /// What `Hello` said that this client holds, until the machine has it.
     claimed: Option<Ticket>,
 }
@@ -120,51 +50,16 @@ impl Session {
         Self {
             machine: Machine::new(),
             thread,
-            holding: BTreeMap::new(),
-            cancels: BTreeMap::new(),
+            holdings: Holdings::new(settings.outbox.clone()),
+            transfers: Transfers::new(settings),
             layout: None,
             plan: None,
             prepared: None,
             joined: false,
             named: Duration::ZERO,
             window: Duration::ZERO,
-            run: None,
-            outbox: settings.outbox.clone(),
-            models: Models::new(settings.models.clone()),
-            transfers: JoinSet::new(),
-            giving: BTreeSet::new(),
             given: None,
-            patience: Patience::new(settings.name.clone()),
-            permit_seconds: settings.permit_seconds,
             claimed: None,
-        }
-    }
-
-    /// The finished update at hand: the machine's, or what an earlier process left.
-    fn held(&self) -> Option<message::Holding> {
-        let of_machine = self.run.zip(self.machine.holding());
-        let left = || self.outbox.as_ref()?.newest().ok()?.filter(|(run, _)| self.run.is_none_or(|at| at == *run));
-        let is_free = self.machine.phase().is_none();
-        of_machine.or_else(|| if is_free { left() } else { None }).map(|(run, ticket)| message::Holding { run, ticket })
-    }
-
-    /// Work of another run is nobody's here: rounds of the same numbers are not the same rounds.
-    fn enter(&mut self, run: RunId) {
-        if self.run.is_some_and(|before| before != run) {
-            self.cancels.values().for_each(|cancel| cancel.store(true, Ordering::Relaxed));
-            self.cancels.clear();
-            self.holding.clear();
-            self.machine = Machine::new();
-        }
-        self.run = Some(run);
-    }
-
-    /// A finished update whose work is known to be over.
-    fn forget_kept(&self, held: Option<message::Holding>) {
-        if let (Some(outbox), Some(held)) = (&self.outbox, held)
-            && let Err(error) = outbox.forget(held.run, held.ticket)
-        {
-            tracing::warn!(%error, "a finished update could not be removed");
         }
     }
 
@@ -202,52 +97,17 @@ impl Session {
             // The close reason says more than the stream that broke because of it.
             Err(error) => match connection.close_reason() {
                 Some(reason) => {
-                    // Not this client alone: the coordinator ended, or another process of it knows nobody.
-                    if matches!(reason, ConnectionError::Reset) || is_end(&reason) {
+                    if ending::is_everybodys(&reason) {
                         self.window = self.named;
                     }
-                    match failure(&reason) {
-                        Failure::NotAuthorised(reason) => Ended::NotAuthorised(reason),
-                        Failure::Lost(reason) => Ended::Lost(reason),
-                    }
+                    Ended::Failed(Failure::from(&reason))
                 }
-                None => Ended::Lost(error.to_string()),
+                None => Ended::Failed(Failure::Lost(error.to_string())),
             },
         };
         connection.close(net::close_code::DONE, b"");
-        self.break_off().await;
+        self.transfers.break_off().await;
         ended
-    }
-
-    /// Takes what the transfers of a closed connection have brought so far.
-    async fn break_off(&mut self) {
-        let gather = async {
-            while let Some(ended) = self.transfers.join_next().await {
-                match ended {
-                    Ok(Transferred::Fetched { offer, fetched }) => drop(self.fetched(&offer, fetched)),
-                    Ok(Transferred::Put { .. } | Transferred::Reported { .. } | Transferred::Waited { .. }) => {}
-                    Err(error) => tracing::error!(%error, "a transfer ended badly"),
-                }
-            }
-        };
-        if tokio::time::timeout(BREAK_OFF, gather).await.is_err() {
-            self.transfers.abort_all();
-        }
-        self.giving.clear();
-    }
-
-    /// Keeps a model, or what came of it.
-    fn fetched(&mut self, offer: &Offer, fetched: Fetched) -> Result<Parameters, net::Error> {
-        match fetched {
-            Fetched::Model(model) => {
-                self.models.came(offer.model, &model);
-                Ok(model)
-            }
-            Fetched::Broken(error, partial) => {
-                partial.into_iter().for_each(|partial| self.models.keep(partial));
-                Err(error)
-            }
-        }
     }
 
     async fn talk(
@@ -262,7 +122,7 @@ impl Session {
         let hello = Hello {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             device: settings.device.clone(),
-            holding: self.held(),
+            holding: self.holdings.finished(&self.machine),
         };
         let claimed = hello.holding;
         net::write_message(&mut control, &ToCoordinator::Hello(hello)).await?;
@@ -275,15 +135,15 @@ impl Session {
         };
         self.joined = true;
         self.named = Duration::from_millis(welcome.return_ms.into());
-        self.enter(welcome.run);
+        if self.holdings.enter(welcome.run) {
+            self.machine = Machine::new();
+        }
         if let Some(done) = welcome.done {
-            self.forget_kept(claimed);
+            claimed.into_iter().for_each(|finished| self.holdings.discard(finished));
             tell(Status::Finished(done.clone()));
             return Ok(Ended::Done(done));
         }
-        let mut live = Live::new(connection.clone(), control);
-        live.read(reader);
-        live.tasks.spawn(silence::ask(connection.clone(), settings.keep_alive, settings.windows));
+        let mut live = Live::new(settings, connection.clone(), control, reader);
         self.claimed = claimed.filter(|held| held.run == welcome.run).map(|held| held.ticket);
         self.prepare(welcome, &mut live, tell).await?;
         let mut renewal = JoinSet::new();
@@ -292,16 +152,19 @@ impl Session {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
-                message = live.inbox.recv() => {
-                    let Some(message) = message else { return Err(net::Error::StreamEnded) };
+                message = live.next() => {
                     if let Some(ended) = self.heard(message?, &mut live, tell).await? {
                         return Ok(ended);
                     }
                 }
                 Some(outcome) = self.thread.outcomes.recv() => self.worked(outcome, &mut live, tell).await?,
-                Some(result) = self.transfers.join_next() => {
-                    let transferred = result.map_err(|error| net::Error::Read(error.to_string()))?;
-                    self.transferred(transferred, &mut live, tell).await?;
+                Some(ended) = self.transfers.next() => {
+                    let (ticket, brought) = ended.map_err(|error| net::Error::Read(error.to_string()))?;
+                    self.transferred(ticket, brought, &mut live, tell).await?;
+                    // A download that outlived its work may be the one that the next work waits for.
+                    if let Some((waits, Phase::Fetching)) = self.machine.phase().filter(|(at, _)| *at != ticket) {
+                        self.step(Event::Due { ticket: waits }, &mut live, tell).await?;
+                    }
                 }
                 Some(renewed) = renewal.join_next() => match renewed.map_err(|error| net::Error::Read(error.to_string()))? {
                     // This connection has shown the old certificate and ends with it, before the new one's half life.
@@ -369,7 +232,7 @@ impl Session {
         let mut none = Vec::new();
         self.machine.step(Event::Restored { offer, digest: header.digest }, &mut none);
         if self.machine.holding() == Some(ticket) {
-            self.holding.insert(ticket, Holding::Update { header: Box::new(header), update });
+            self.holdings.insert(ticket, Holding::Update { header: Box::new(header), update });
         }
     }
 
@@ -391,7 +254,7 @@ impl Session {
                 Event::Cancelled { ticket }
             }
             ToClient::Receipt { ticket, digest, receipt } => {
-                match self.holding.get(&ticket) {
+                match self.holdings.get(ticket) {
                     Some(Holding::Update { header, .. }) if header.digest != digest => {
                         tracing::warn!(%ticket, %digest, "a receipt came for an update that is not held here");
                     }
@@ -409,7 +272,8 @@ impl Session {
                 Event::Refused { ticket }
             }
             ToClient::Done(done) => {
-                self.forget_kept(self.held());
+                let finished = self.holdings.finished(&self.machine);
+                finished.into_iter().for_each(|finished| self.holdings.discard(finished));
                 tell(Status::Finished(done.clone()));
                 return Ok(Some(Ended::Done(done)));
             }
@@ -417,7 +281,8 @@ impl Session {
                 self.named = Duration::from_millis(return_ms.into());
                 self.window = self.named;
                 tell(Status::Suspended);
-                return Ok(Some(Ended::Lost("the coordinator stopped for a while".to_owned())));
+                let reason = "the coordinator stopped for a while".to_owned();
+                return Ok(Some(Ended::Failed(Failure::Lost(reason))));
             }
             ToClient::Welcome(_) => return Err(net::Error::Refused("a second welcome".to_owned())),
         };
@@ -444,20 +309,20 @@ impl Session {
             }
             Outcome::Trained { ticket, finished: Ok(finished) } => {
                 // Whose work was cancelled as it ended, its update is on disk and nobody's.
-                let Some(Holding::Model) = self.holding.get(&ticket) else {
-                    self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
+                let Some(Holding::Model(_)) = self.holdings.get(ticket) else {
+                    self.holdings.discard(message::Holding { run: self.holdings.run(), ticket });
                     return Ok(());
                 };
                 let Finished { header, update } = *finished;
                 let digest = Some(header.digest);
-                self.holding.insert(ticket, Holding::Update { header: Box::new(header), update });
+                self.holdings.insert(ticket, Holding::Update { header: Box::new(header), update });
                 Event::Finished { ticket, digest }
             }
             Outcome::Measured { ticket, results: Ok(results) } => {
-                if !self.holding.contains_key(&ticket) {
+                if self.holdings.get(ticket).is_none() {
                     return Ok(());
                 }
-                self.holding.insert(ticket, Holding::Results(results));
+                self.holdings.insert(ticket, Holding::Results(results));
                 Event::Finished { ticket, digest: None }
             }
             Outcome::Trained { ticket, finished: Err(reason) } | Outcome::Measured { ticket, results: Err(reason) } => {
@@ -469,78 +334,76 @@ impl Session {
 
     async fn transferred(
         &mut self,
-        transferred: Transferred,
+        ticket: Ticket,
+        brought: Result<Brought, Fault>,
         live: &mut Live,
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Result<(), net::Error> {
-        let event = match transferred {
-            Transferred::Fetched { offer, fetched } => {
-                let ticket = offer.ticket;
-                let model = match self.fetched(&offer, fetched) {
-                    Ok(model) => model,
-                    Err(error) => return self.broken(ticket, error, live, tell).await,
-                };
-                let mut effects = Vec::new();
-                self.machine.step(Event::Fetched { ticket }, &mut effects);
-                // Only a machine that still wants the work asks for it; then the model is at hand.
-                let mut model = Some(model);
-                for effect in effects {
-                    if let (Effect::Work(offer), Some(model)) = (effect, model.take()) {
-                        tell(Status::Working { ticket, bytes: offer.bytes });
-                        self.work(&offer, model).await?;
-                    }
-                }
-                return Ok(());
-            }
-            Transferred::Reported { ticket, result: Ok(()) } => Event::Reported { ticket },
-            // The acknowledgement of an update comes on the control stream.
-            Transferred::Put { ticket, result: Ok(Handed::Over) } => {
-                self.giving.remove(&ticket);
-                return Ok(());
-            }
-            Transferred::Put { ticket, result: Ok(Handed::Later { after, reason }) } => {
-                let wait = self.patience.next(ticket, after);
-                tell(Status::Postponed { ticket, reason, wait });
-                self.give_later(ticket, wait, live);
-                return Ok(());
-            }
-            Transferred::Waited { ticket } => {
-                self.giving.remove(&ticket);
-                Event::Due { ticket }
-            }
-            Transferred::Put { ticket, result: Err(error) } | Transferred::Reported { ticket, result: Err(error) } => {
-                self.giving.remove(&ticket);
-                return self.broken(ticket, error, live, tell).await;
-            }
+        let event = match brought {
+            Ok(Brought::Due) => Event::Due { ticket },
+            Ok(Brought::Given) => match ticket {
+                Ticket::Evaluate { .. } => Event::Reported { ticket },
+                // The acknowledgement of an update comes on the control stream.
+                Ticket::Train { .. } => return Ok(()),
+            },
+            Ok(Brought::Model(model)) => return self.fetched(ticket, model, tell).await,
+            Err(fault) => return self.missed(ticket, fault, live, tell).await,
         };
         self.step(event, live, tell).await
     }
 
-    /// A transfer failed.
-    async fn broken(
+    /// A model is here.
+    async fn fetched(
         &mut self,
         ticket: Ticket,
-        error: net::Error,
+        model: Parameters,
+        tell: &mut (impl FnMut(Status) + Send),
+    ) -> Result<(), net::Error> {
+        let mut effects = Vec::new();
+        self.machine.step(Event::Fetched { ticket }, &mut effects);
+        // Only a machine that still wants the work asks for it; then the model is at hand.
+        let mut model = Some(model);
+        for effect in effects {
+            if let (Effect::Work(offer), Some(model)) = (effect, model.take()) {
+                tell(Status::Working { ticket, bytes: offer.bytes });
+                self.work(&offer, model).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A transfer came to no end: it is tried again while the connection stands, unless the coordinator said no.
+    async fn missed(
+        &mut self,
+        ticket: Ticket,
+        fault: Fault,
         live: &mut Live,
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Result<(), net::Error> {
-        if live.connection.close_reason().is_some() {
-            // The connection broke under the transfer: the offer comes again after the reconnect.
-            return Err(error);
+        let (after, reason) = match fault {
+            // The connection broke under it: the work comes again after the reconnect.
+            Fault::Broken(error) | Fault::Refused(error) if live.connection.close_reason().is_some() => {
+                return Err(error);
+            }
+            Fault::Broken(error) => (Duration::ZERO, error.to_string()),
+            Fault::Later { after, reason } => (after, reason),
+            Fault::Refused(error) => {
+                return self.step(Event::Failed { ticket, reason: error.to_string() }, live, tell).await;
+            }
+        };
+        // What was cancelled meanwhile is not waited for.
+        if let Some(work) = self.machine.phase().filter(|(at, _)| *at == ticket) {
+            let wait = self.transfers.wait(&live.connection, work, after);
+            tell(Status::Postponed { ticket, reason, wait });
         }
-        if matches!(error, net::Error::Write(_)) {
-            // The coordinator wants no more of it: what it says says why.
-            return Ok(());
-        }
-        self.step(Event::Failed { ticket, reason: error.to_string() }, live, tell).await
+        Ok(())
     }
 
     async fn work(&mut self, offer: &Offer, model: Parameters) -> Result<(), net::Error> {
         let ticket = offer.ticket;
         let cancel = Arc::new(AtomicBool::new(false));
-        self.cancels.insert(ticket, Arc::clone(&cancel));
-        self.holding.insert(ticket, Holding::Model);
-        let run = self.run.expect("work comes after `Welcome`");
+        self.holdings.insert(ticket, Holding::Model(Arc::clone(&cancel)));
+        let run = self.holdings.run();
         self.order(match ticket {
             Ticket::Train { round, .. } => Order::Train { run, round, offer: offer.clone(), model, cancel },
             Ticket::Evaluate { .. } => Order::Evaluate { ticket, model, cancel },
@@ -563,133 +426,27 @@ impl Session {
                     tell(Status::Dropped { ticket, reason: reason.clone() });
                     live.say(&ToCoordinator::Decline { ticket, reason: short_text(reason) }).await?;
                 }
-                Effect::Fetch(offer) => self.fetch(offer, live),
-                Effect::Forget { ticket } => {
-                    self.holding.remove(&ticket);
-                    self.cancels.remove(&ticket);
-                    self.forget_kept(self.run.map(|run| message::Holding { run, ticket }));
-                }
-                Effect::Put { ticket } => {
-                    if self.put(ticket, live) && self.given.replace(ticket) == Some(ticket) {
-                        tell(Status::Resent { ticket });
-                    }
-                }
-                Effect::Report { ticket } => self.report(ticket, live),
-                Effect::Stop { ticket } => {
-                    if let Some(cancel) = self.cancels.get(&ticket) {
-                        cancel.store(true, Ordering::Relaxed);
-                    }
-                }
+                Effect::Fetch(offer) => self.transfers.fetch(live.connection.clone(), offer, self.layout.as_ref()),
+                Effect::Forget { ticket } => self.holdings.forget(ticket),
+                Effect::Put { ticket } | Effect::Report { ticket } => self.give(ticket, live, tell),
+                Effect::Stop { ticket } => self.holdings.stop(ticket),
                 Effect::Work(_) => {}
             }
         }
         Ok(())
     }
 
-    fn fetch(&mut self, offer: Offer, live: &Live) {
+    fn give(&mut self, ticket: Ticket, live: &Live, tell: &mut (impl FnMut(Status) + Send)) {
         let connection = live.connection.clone();
-        let kept = match &self.layout {
-            Some(layout) if layout.bytes() as u64 == offer.bytes => Ok(self.models.of(offer.model, layout)),
-            Some(layout) => {
-                let (got, needed) = (offer.bytes, layout.bytes());
-                Err(format!("the offered model has {got} bytes, the plan's layers need {needed}"))
-            }
-            None => Err("an offer came before the data were ready".to_owned()),
-        };
-        self.transfers.spawn(async move {
-            let fetched = match kept {
-                Ok(kept) => transfer::fetch(connection, kept, &offer).await,
-                Err(reason) => Fetched::Broken(net::Error::Refused(reason), None),
-            };
-            Transferred::Fetched { offer, fetched }
-        });
-    }
-
-    /// Gives a finished update, unless it is on its way already; returns whether it begins to.
-    fn put(&mut self, ticket: Ticket, live: &Live) -> bool {
-        let Some(Holding::Update { header, update }) = self.holding.get(&ticket) else { return false };
-        if !self.giving.insert(ticket) {
-            return false;
-        }
-        let header = header.as_ref().clone();
-        let (connection, update) = (live.connection.clone(), update.clone());
-        let permit_seconds = self.permit_seconds;
-        self.transfers.spawn(async move {
-            let result = transfer::put(connection, header, update, permit_seconds).await;
-            Transferred::Put { ticket, result }
-        });
-        true
-    }
-
-    /// Waits before an update is given again, no longer than the connection stands.
-    fn give_later(&mut self, ticket: Ticket, wait: Duration, live: &Live) {
-        let connection = live.connection.clone();
-        self.transfers.spawn(async move {
-            tokio::select! {
-                biased;
-                _ = connection.closed() => {}
-                () = tokio::time::sleep(wait) => {}
-            }
-            Transferred::Waited { ticket }
-        });
-    }
-
-    fn report(&mut self, ticket: Ticket, live: &Live) {
-        let Some(Holding::Results(results)) = self.holding.get(&ticket) else { return };
-        let request = Request::Report { ticket, results: results.clone() };
-        let connection = live.connection.clone();
-        self.transfers.spawn(async move {
-            let result = transfer::report(connection, request).await;
-            Transferred::Reported { ticket, result }
-        });
-    }
-}
-
-/// What lives as long as the connection. Dropping it aborts the tasks.
-struct Live {
-    connection: Connection,
-    control: SendStream,
-    /// The reader, and who asks when nothing comes.
-    tasks: JoinSet<()>,
-    outbox: mpsc::Sender<Result<ToClient, net::Error>>,
-    inbox: mpsc::Receiver<Result<ToClient, net::Error>>,
-    /// Percent last said for a ticket: a message a percent is a message too many.
-    told: Option<(Ticket, u64)>,
-}
-
-impl Live {
-    fn new(connection: Connection, control: SendStream) -> Self {
-        let (outbox, inbox) = mpsc::channel(INBOX);
-        Self { connection, control, tasks: JoinSet::new(), outbox, inbox, told: None }
-    }
-
-    fn read(&mut self, mut reader: FrameReader) {
-        let outbox = self.outbox.clone();
-        self.tasks.spawn(async move {
-            loop {
-                let message = match reader.next::<ToClient>().await {
-                    Ok(Some(message)) => Ok(message),
-                    Ok(None) => Err(net::Error::StreamEnded),
-                    Err(error) => Err(error),
-                };
-                let is_last = message.is_err();
-                if outbox.send(message).await.is_err() || is_last {
-                    return;
+        match self.holdings.get(ticket) {
+            Some(Holding::Results(results)) => self.transfers.report(connection, ticket, results.clone()),
+            Some(Holding::Update { header, update }) => {
+                let begins = self.transfers.put(connection, header.as_ref().clone(), update.clone());
+                if begins && self.given.replace(ticket) == Some(ticket) {
+                    tell(Status::Resent { ticket });
                 }
             }
-        });
-    }
-
-    async fn say(&mut self, message: &ToCoordinator) -> Result<(), net::Error> {
-        net::write_message(&mut self.control, message).await
-    }
-
-    async fn progress(&mut self, ticket: Ticket, done: u64, total: u64) -> Result<(), net::Error> {
-        let tenth = done * 10 / total.max(1);
-        if self.told == Some((ticket, tenth)) {
-            return Ok(());
+            None | Some(Holding::Model(_)) => {}
         }
-        self.told = Some((ticket, tenth));
-        self.say(&ToCoordinator::Progress { ticket, done, total }).await
     }
 }

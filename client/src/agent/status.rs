@@ -37,7 +37,8 @@ pub enum Status {
         /// Why.
         reason: String,
     },
-    /// The coordinator does not take a finished update yet; it is kept and offered again.
+    /// A model, an update or results did not get through while the connection stands, or the coordinator asks for a pause; the
+    /// transfer is tried again, and goes on where it stopped.
     Postponed {
         /// Which.
         ticket: Ticket,

@@ -432,7 +432,7 @@ fn describe(status: Status) -> Option<String> {
         Status::Joined { examples } => format!("joined with {examples} examples to train on"),
         Status::NotRenewed { reason } => format!("the certificate was not renewed ({reason}); trying again"),
         Status::Postponed { ticket, reason, wait } => {
-            format!("{ticket}: not taken yet ({reason}); offered again in {:.0} s", wait.as_secs_f64())
+            format!("{ticket}: postponed for {:.0} s ({reason})", wait.as_secs_f64())
         }
         Status::Progress { .. } => return None,
         Status::Renewed { .. } => "the certificate was renewed".to_owned(),

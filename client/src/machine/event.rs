@@ -16,12 +16,12 @@ pub enum Event {
     Connected,
     /// The connection is gone.
     Disconnected,
-    /// A finished update may be given again that the coordinator has not taken before.
+    /// A transfer of this work begins again that came to no end before, while the connection stands.
     Due {
         /// The offer's.
         ticket: Ticket,
     },
-    /// The work failed, or the transfer of a model or a result while the connection stands, or an update was refused.
+    /// The work failed, or the coordinator refused to give its model or to take its result.
     Failed {
         /// For which work.
         ticket: Ticket,

@@ -14,9 +14,9 @@ pub const OFFERS_MAX: usize = 4;
 /// How far a piece of work is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The model is on its way.
+    /// The model is on its way, or waits to be asked for again.
     Fetching,
-    /// The result is here and on its way, or waits for a connection.
+    /// The result is here and on its way, or waits for a connection or to be given again.
     Returning,
     /// Training or measuring.
     Working,
@@ -28,6 +28,19 @@ struct Job {
     phase: Phase,
     /// Of the finished update.
     digest: Option<Digest>,
+}
+
+impl Job {
+    /// What brings it on, if that is a transfer.
+    fn transfer(&self) -> Option<Effect> {
+        let ticket = self.offer.ticket;
+        match (self.phase, ticket) {
+            (Phase::Fetching, _) => Some(Effect::Fetch(self.offer.clone())),
+            (Phase::Returning, Ticket::Evaluate { .. }) => Some(Effect::Report { ticket }),
+            (Phase::Returning, Ticket::Train { .. }) => Some(Effect::Put { ticket }),
+            (Phase::Working, _) => None,
+        }
+    }
 }
 
 /// The client's machine. There are two kinds of calls: [`Machine::step`] takes an event and appends effects, which the
@@ -81,14 +94,10 @@ impl Machine {
 
     fn offered(&mut self, offer: Offer, effects: &mut Vec<Effect>) {
         let ticket = offer.ticket;
-        match &mut self.job {
+        match &self.job {
             Some(job) if job.offer.ticket == ticket => {
                 // The coordinator repeats itself after a reconnect: say again what was perhaps not heard.
-                match job.phase {
-                    Phase::Fetching => effects.push(Effect::Fetch(offer)),
-                    Phase::Working => effects.push(Effect::Accept { ticket }),
-                    Phase::Returning => effects.push(self.give_back(ticket)),
-                }
+                effects.push(job.transfer().unwrap_or(Effect::Accept { ticket }));
             }
             Some(job) if supersedes(ticket, job.offer.ticket) => {
                 // A client has one place in one round: a newer round's offer means that nobody waits for the old work.
@@ -132,17 +141,14 @@ impl Machine {
         if let Some(job) = self.job_in(ticket, Phase::Working) {
             job.phase = Phase::Returning;
             job.digest = digest;
-            if connected {
-                effects.push(self.give_back(ticket));
-            }
+            effects.extend(job.transfer().filter(|_| connected));
         }
     }
 
-    /// The wait may have outlived the work, or the connection: then a reconnect gives the update.
-    fn due(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) {
-        if self.connected && self.job_in(ticket, Phase::Returning).is_some() {
-            effects.push(self.give_back(ticket));
-        }
+    /// The wait may have outlived the work, or the connection: then a reconnect brings the transfer.
+    fn due(&self, ticket: Ticket, effects: &mut Vec<Effect>) {
+        let job = self.job.as_ref().filter(|job| self.connected && job.offer.ticket == ticket);
+        effects.extend(job.and_then(Job::transfer));
     }
 
     /// A finished update goes by a receipt of its own alone; another one's says nothing about it.
@@ -162,9 +168,7 @@ impl Machine {
 
     fn connected(&mut self, effects: &mut Vec<Effect>) {
         self.connected = true;
-        if let Some(job) = self.job.as_ref().filter(|job| job.phase == Phase::Returning) {
-            effects.push(self.give_back(job.offer.ticket));
-        }
+        effects.extend(self.job.as_ref().and_then(Job::transfer));
     }
 
     fn disconnected(&mut self) {
@@ -190,13 +194,6 @@ impl Machine {
 
     fn job_in(&mut self, ticket: Ticket, phase: Phase) -> Option<&mut Job> {
         self.job.as_mut().filter(|job| job.offer.ticket == ticket && job.phase == phase)
-    }
-
-    const fn give_back(&self, ticket: Ticket) -> Effect {
-        match ticket {
-            Ticket::Evaluate { .. } => Effect::Report { ticket },
-            Ticket::Train { .. } => Effect::Put { ticket },
-        }
     }
 }
 

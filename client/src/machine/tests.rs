@@ -174,6 +174,22 @@ fn what_was_not_taken_is_given_again_while_it_is_wanted() {
     check(&mut machine, Event::Due { ticket }, &[]);
 }
 
+/// What goes wrong without it: a stream that breaks under a model costs its client the round.
+#[test]
+fn a_model_or_a_result_whose_transfer_failed_is_tried_again_while_it_is_wanted() {
+    let mut machine = connected();
+    let ticket = evaluate(1);
+    check(&mut machine, Event::Offered(offer(ticket)), &[Effect::Accept { ticket }, Effect::Fetch(offer(ticket))]);
+    check(&mut machine, Event::Due { ticket }, &[Effect::Fetch(offer(ticket))]);
+    check(&mut machine, Event::Due { ticket: train(1) }, &[]);
+    check(&mut machine, Event::Fetched { ticket }, &[Effect::Work(offer(ticket))]);
+    check(&mut machine, Event::Due { ticket }, &[]);
+    check(&mut machine, Event::Finished { ticket, digest: None }, &[Effect::Report { ticket }]);
+    check(&mut machine, Event::Due { ticket }, &[Effect::Report { ticket }]);
+    check(&mut machine, Event::Cancelled { ticket }, &[Effect::Forget { ticket }]);
+    check(&mut machine, Event::Due { ticket }, &[]);
+}
+
 /// What goes wrong without it: an update that counts nowhere is forgotten, because another one was acknowledged.
 #[test]
 fn a_receipt_of_another_update_ends_nothing() {

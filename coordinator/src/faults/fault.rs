@@ -7,6 +7,8 @@ pub(super) enum Fault {
     BitFlip,
     /// A bit of a kept update or version is another one when it is read again.
     BitFlipInPayload,
+    /// A model, an update or results do not get through, although the connection stands.
+    BrokenOff,
     /// A client's process ends; what it had not kept is gone.
     ClientKilled,
     /// The same, between two of its effects.
@@ -61,9 +63,10 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All kinds, in the order of their names.
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::BitFlip,
         Self::BitFlipInPayload,
+        Self::BrokenOff,
         Self::ClientKilled,
         Self::ClientKilledMidway,
         Self::ClockJump,
@@ -117,7 +120,7 @@ impl Fault {
             Self::Duplicated | Self::Reordered => 500,
             Self::FsyncSlow => 400,
             Self::Lost => 150,
-            Self::NotTaken => 800,
+            Self::BrokenOff | Self::NotTaken => 800,
             Self::Slow => 700,
             // Of those that strike by themselves, one is drawn; and what becomes of rows on their way is a matter of luck.
             Self::ClientKilled

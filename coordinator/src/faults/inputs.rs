@@ -59,7 +59,7 @@ impl World {
             (ToCoordinator::Get { ticket, version }, _) => {
                 let last = process.machine.version();
                 let is_there = version == last || version.next() == last;
-                return self.send_down(index, connection, ToClient::Model { ticket, is_there });
+                return self.transferred(index, connection, ticket, ToClient::Model { ticket, is_there });
             }
             (ToCoordinator::Put(announced), _) => {
                 if role == Role::Client {
@@ -68,12 +68,16 @@ impl World {
                 return self.settle();
             }
             (ToCoordinator::Payload { announced, update }, _) => {
+                if self.strikes(Fault::BrokenOff) {
+                    return self.send_down(index, connection, ToClient::Later { ticket: announced.ticket });
+                }
                 let event = self.received(client, is_barred, announced, update);
                 Some(event)
             }
             (ToCoordinator::Report { .. }, _) if is_barred => None,
             (ToCoordinator::Report { ticket }, _) => {
-                self.send_down(index, connection, ToClient::Reported { ticket });
+                // Where this is what breaks, the client gives again what was counted.
+                self.transferred(index, connection, ticket, ToClient::Reported { ticket });
                 Some(Event::Evaluated { client, ticket })
             }
         };
@@ -81,6 +85,12 @@ impl World {
             process.events.push_back(event);
         }
         self.settle();
+    }
+
+    /// The end of a transfer, unless it broke.
+    fn transferred(&mut self, index: usize, connection: u64, ticket: Ticket, end: ToClient) {
+        let is_broken = self.strikes(Fault::BrokenOff);
+        self.send_down(index, connection, if is_broken { ToClient::Later { ticket } } else { end });
     }
 
     /// The driver's `admit`.

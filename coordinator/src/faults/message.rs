@@ -14,7 +14,7 @@ pub(super) enum ToClient {
         ticket: Ticket,
     },
     Done,
-    /// The announced update is not taken now.
+    /// A transfer came to no end: the coordinator does not take or give it now, or its stream broke.
     Later {
         ticket: Ticket,
     },

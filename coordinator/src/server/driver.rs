@@ -351,7 +351,11 @@ impl Driver {
             }
             // What was on its way when the list changed comes too late, whatever it is.
             Input::Report { serial, .. } if self.is_revoked(&serial) => {}
-            Input::Report { client, ticket, results, .. } => self.measured(client, ticket, &results),
+            Input::Report { client, ticket, results, taken, .. } => {
+                self.measured(client, ticket, &results);
+                // Whoever gave them may be gone.
+                let _ = taken.send(());
+            }
             Input::Said { client, connection, message } => self.said(client, connection, message),
             Input::Staged { client, serial, put, .. } if self.is_revoked(&serial) => {
                 self.events.push_back(Event::Refused { client, ticket: put.ticket, reason: REVOKED.to_owned() });

@@ -59,8 +59,8 @@ pub struct Limits {
     pub old_model: Duration,
     /// Bytes of updates that may be under way at once; more wait for their permit. Default 256 MiB.
     pub upload_bytes: u64,
-    /// After how long a client is asked to come again with an update that was not taken for a reason of the coordinator's
-    /// own, in whole seconds; it waits longer each time. Default 5 s.
+    /// After how long a client is asked to come again with an update or results that were not taken for a reason of the
+    /// coordinator's own, in whole seconds; it waits longer each time. Default 5 s.
     pub later: Duration,
     /// Uploads of one client that may be under way or have broken off; the oldest that broke off makes room. Default 2.
     pub partials_per_client: usize,

@@ -14,7 +14,7 @@ use tributary_certs::{Serial, tls};
 use tributary_common::Digest;
 use tributary_common::id::{ClientId, Ticket};
 use tributary_common::identity::{Identity, Role};
-use tributary_common::message::{Answer, Hello, Put, Request, Results, ToClient, ToCoordinator};
+use tributary_common::message::{Answer, Hello, Put, Request, Results, ToClient, ToCoordinator, short_text};
 use tributary_common::net::{self, FrameReader, close_code};
 use tributary_common::stage::Pipeline;
 
@@ -77,6 +77,8 @@ pub(super) enum Input {
         serial: Serial,
         ticket: Ticket,
         results: Box<Results>,
+        /// Told once the results are counted.
+        taken: oneshot::Sender<()>,
     },
     Said {
         client: ClientId,
@@ -254,6 +256,9 @@ async fn break_off(connection: &Connection, mut transfers: JoinSet<Ending>) {
     transfers.shutdown().await;
 }
 
+/// What a client is told whose update or results nobody judges any more.
+const STOPS: &str = "the coordinator stops";
+
 /// What a closed connection, a log line and a client's operator read.
 pub(super) const REVOKED: &str = "the certificate was revoked";
 
@@ -365,11 +370,7 @@ impl Session {
         let result = match request {
             Request::Get { digest, from } => self.get(&mut send, digest, from).await,
             Request::Put(put) => self.put(&mut send, &mut recv, put).await,
-            Request::Report { ticket, results } => {
-                let (client, serial) = (self.client().clone(), self.peer.serial.clone());
-                tell(&self.shared, Input::Report { client, serial, ticket, results }).await?;
-                answer(&mut send, &Answer::Permit { from: 0 }).await
-            }
+            Request::Report { ticket, results } => self.report(&mut send, ticket, results).await,
             Request::Renew { request } => {
                 let renewed = self.renew(request).await;
                 answer(&mut send, &renewed).await
@@ -379,6 +380,23 @@ impl Session {
             tracing::debug!(client = %self.client(), %error, "a transfer ended early");
         }
         Ok(())
+    }
+
+    /// Results that nobody counts any more are not lost: the client keeps them for the next process.
+    async fn report(&self, send: &mut SendStream, ticket: Ticket, results: Box<Results>) -> Result<(), net::Error> {
+        let (taken, counted) = oneshot::channel();
+        let (client, serial) = (self.client().clone(), self.peer.serial.clone());
+        drop(tell(&self.shared, Input::Report { client, serial, ticket, results, taken }).await);
+        match counted.await {
+            Ok(()) => answer(send, &Answer::Permit { from: 0 }).await,
+            Err(_) => self.later(send, STOPS.to_owned()).await,
+        }
+    }
+
+    /// Asks the client to keep what it has and to come again with it.
+    async fn later(&self, send: &mut SendStream, reason: String) -> Result<(), net::Error> {
+        let seconds = u32::try_from(self.shared.limits.later.as_secs()).unwrap_or(u32::MAX);
+        answer(send, &Answer::Later { seconds, reason: short_text(reason) }).await
     }
 
     async fn renew(&self, request: String) -> Answer {

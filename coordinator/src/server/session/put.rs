@@ -9,7 +9,7 @@ use super::super::now;
 use super::super::partials::Key;
 use super::super::spool::Spool;
 use super::super::upload::{Flaw, Upload};
-use super::{Admission, Input, Session, answer, tell};
+use super::{Admission, Input, STOPS, Session, answer, tell};
 
 impl Session {
     /// Takes an update that is announced, if the driver admits it.
@@ -23,7 +23,7 @@ impl Session {
         let input = Input::Admit { client: self.client().clone(), put: put.clone(), answer: asked };
         drop(tell(&self.shared, input).await);
         // Who gets no answer is not judged: the next process does that.
-        let Ok(admission) = admission.await else { return self.later(send, "the coordinator stops".to_owned()).await };
+        let Ok(admission) = admission.await else { return self.later(send, STOPS.to_owned()).await };
         match admission {
             Admission::Known => answer(send, &Answer::Permit { from: put.bytes }).await,
             Admission::No(reason) => answer(send, &Answer::Refused { reason: short_text(reason) }).await,
@@ -69,12 +69,6 @@ impl Session {
                 Ok(())
             }
         }
-    }
-
-    /// Asks the client to keep its update and to come again with it.
-    async fn later(&self, send: &mut SendStream, reason: String) -> Result<(), net::Error> {
-        let seconds = u32::try_from(self.shared.limits.later.as_secs()).unwrap_or(u32::MAX);
-        answer(send, &Answer::Later { seconds, reason: short_text(reason) }).await
     }
 
     /// Permits an update, from where it broke off, and takes it; `None` if there is nothing to hand on.

@@ -1,0 +1,65 @@
+//! The connection at hand: who is on the other end, what comes on the control stream and what is said there.
+
+use quinn::{Connection, SendStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tributary_common::id::Ticket;
+use tributary_common::message::{ToClient, ToCoordinator};
+use tributary_common::net::{self, FrameReader};
+
+use super::{Settings, silence};
+
+/// Messages that may wait between the reader's task and the session.
+const INBOX: usize = 16;
+
+/// What lives as long as the connection. Dropping it aborts the tasks.
+pub(super) struct Live {
+    pub(super) connection: Connection,
+    control: SendStream,
+    inbox: mpsc::Receiver<Result<ToClient, net::Error>>,
+    /// The tenth last said for a ticket: a message a percent is a message too many.
+    told: Option<(Ticket, u64)>,
+    /// The reader, and who asks when nothing comes.
+    _tasks: JoinSet<()>,
+}
+
+impl Live {
+    /// What `reader` brings goes to the inbox; when nothing comes, the coordinator is asked.
+    pub(super) fn new(settings: &Settings, connection: Connection, control: SendStream, reader: FrameReader) -> Self {
+        let (outbox, inbox) = mpsc::channel(INBOX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read(reader, outbox));
+        tasks.spawn(silence::ask(connection.clone(), settings.keep_alive, settings.windows));
+        Self { connection, control, inbox, told: None, _tasks: tasks }
+    }
+
+    /// The next message. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<ToClient, net::Error> {
+        self.inbox.recv().await.unwrap_or(Err(net::Error::StreamEnded))
+    }
+
+    pub(super) async fn say(&mut self, message: &ToCoordinator) -> Result<(), net::Error> {
+        net::write_message(&mut self.control, message).await
+    }
+
+    /// Says how far the work is, in tenths.
+    pub(super) async fn progress(&mut self, ticket: Ticket, done: u64, total: u64) -> Result<(), net::Error> {
+        let tenth = done * 10 / total.max(1);
+        if self.told == Some((ticket, tenth)) {
+            return Ok(());
+        }
+        self.told = Some((ticket, tenth));
+        self.say(&ToCoordinator::Progress { ticket, done, total }).await
+    }
+}
+
+/// Reads control messages to the end of the stream or the first that is none.
+async fn read(mut reader: FrameReader, outbox: mpsc::Sender<Result<ToClient, net::Error>>) {
+    loop {
+        let message = reader.next().await.and_then(|message| message.ok_or(net::Error::StreamEnded));
+        let is_last = message.is_err();
+        if outbox.send(message).await.is_err() || is_last {
+            return;
+        }
+    }
+}
