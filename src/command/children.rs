@@ -89,6 +89,14 @@ impl Children {
         }
     }
 
+    pub(super) fn coordinator_id(&self) -> Option<u32> {
+        self.0.first().map(Child::id)
+    }
+
+    pub(super) fn coordinator_has_ended(&mut self) -> bool {
+        !matches!(self.0.first_mut().map(Child::try_wait), Some(Ok(None)))
+    }
+
     /// Waits for the coordinator's own end, and says if it was a bad one.
     pub(super) fn coordinator_ended(&mut self) -> Result<(), Failure> {
         let Some(coordinator) = self.0.first_mut() else { return Ok(()) };
