@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Client(tributary_client::cli::Arguments),
     /// Make and look at the federation's certificates
     Certs(Certs),
-    /// Load a coordinator with many clients in one process: one of its own, or one that is to be trusted
+    /// Load a coordinator with many clients in one process: its own, or one that is to be trusted
     Load(Load),
     /// Write the report of a run as one HTML page
     Report(Report),
@@ -311,10 +311,10 @@ pub(crate) struct Load {
     /// Folder of the authority that the coordinator trusts; the clients' identities are made for this load
     #[arg(long, value_name = "DIR", requires = "coordinator")]
     pub(crate) authority: Option<PathBuf>,
-    /// Size of the model of its own coordinator, as in 256KB, 1MB or 1.5MiB; by default 100KB
+    /// Size of the model where the load starts its own coordinator, as in 256KB, 1MB or 1.5MiB; by default 100KB
     #[arg(long, value_parser = size::model_bytes)]
     pub(crate) size: Option<u64>,
-    /// Rounds of its own coordinator; by default 10, with --seconds as many as there is time for
+    /// Rounds where the load starts its own coordinator; by default 10, with --seconds as many as there is time for
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) rounds: Option<u64>,
     /// Clients

@@ -140,8 +140,8 @@ impl Load<'_> {
         (0..clients).map(member).collect()
     }
 
-    /// Plays every client until the run is over, the time is up, a signal comes, or a coordinator of its own has ended; the
-    /// peak of the coordinator's memory, in bytes.
+    /// Plays every client until the run is over, the time is up, a signal comes, or a coordinator of its own has ended or
+    /// waits for a client that will not come; the peak of the coordinator's memory, in bytes.
     async fn play(
         &self,
         address: &str,
@@ -170,7 +170,8 @@ impl Load<'_> {
                 _ = look.tick() => {
                     // The coordinator may be gone when the last client is.
                     peak = pid.and_then(memory::peak).or(peak);
-                    if own.as_mut().is_some_and(|own| own.coordinator_has_ended()) {
+                    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    if own.as_mut().is_some_and(|own| own.coordinator_has_ended() || tally.is_in_vain()) {
                         stop.cancel();
                     }
                 }

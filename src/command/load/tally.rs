@@ -108,6 +108,11 @@ impl Tally {
         self.is_over
     }
 
+    /// Whether a client has given up before the first round, for which a coordinator of the load's own waits for all.
+    pub(super) const fn is_in_vain(&self) -> bool {
+        self.failures > 0 && self.updates == 0
+    }
+
     /// How long was counted, in seconds.
     pub(super) const fn seconds(&self) -> f64 {
         self.seconds
@@ -238,6 +243,17 @@ mod tests {
         assert_eq!(json["dropped"], json!({ "late": 2, "away": 1 }));
         assert_eq!((&json["refused"], json["resent"].as_u64()), (&json!({ "norm": 1 }), Some(1)));
         assert!(tally.to_lines().contains(&("", "1 given again, 0 postponed, 1 refused".to_owned())));
+    }
+
+    /// What goes wrong without it: a load with too few files for its clients waits for the last of them for ever.
+    #[test]
+    fn a_load_is_in_vain_once_a_client_gave_up_before_the_first_round() {
+        let mut tally = Tally::new(crate::command::sim::now());
+        assert!(!tally.is_in_vain());
+        tally.failed("too many open files");
+        assert!(tally.is_in_vain());
+        tally.updates += 1;
+        assert!(!tally.is_in_vain());
     }
 
     #[test]
