@@ -23,7 +23,7 @@ use tributary_coordinator::store::Memory;
 
 use super::host::Host;
 use super::network::{Link, Network};
-use super::scenario::{self, ADDRESS, Federation, HUB, IDLE, KEEP_ALIVE, address, document, run, runtime};
+use super::scenario::{self, ADDRESS, CLIENTS, Federation, HUB, IDLE, KEEP_ALIVE, address, document, run, runtime};
 use super::weather::Weather;
 
 /// Longer than any wait of a client, and than any deadline for an answer.
@@ -178,7 +178,7 @@ impl Worker for Judge {
 
 /// Plays what a coordinator does to a client, to the end of the run; returns what the client was told.
 fn play(story: impl AsyncFnOnce(&mut Hub)) -> Vec<Status> {
-    let federation = Federation::new();
+    let federation = Federation::new(CLIENTS);
     runtime().block_on(async {
         let network = Network::new(1, CALM);
         let tls = tls::server_config(&federation.hub, Arc::default()).unwrap();
@@ -233,7 +233,7 @@ fn a_model_and_results_get_through_a_connection_whose_streams_fail() {
         }
         // What came of the model is not asked for again: with a reset, an early end, and silence behind some bytes.
         let mut held = 0;
-        for (end, count) in ["reset", "end", "silence"].into_iter().zip([16, 8, 32]) {
+        for (end, count) in ["reset", "end", "silence"].into_iter().zip([8, 4, 12]) {
             let (from, mut send, recv) = hub.asked_for_model().await;
             assert_eq!(from, held, "{end}");
             hub.give(&mut send, from, count).await;
@@ -318,7 +318,7 @@ fn a_model_that_is_on_its_way_for_cancelled_work_is_that_of_the_next() {
 /// What goes wrong without it: results that come to a coordinator that is about to end are taken and forgotten.
 #[test]
 fn results_that_come_to_a_coordinator_that_stops_are_put_off() {
-    let federation = Federation::new();
+    let federation = Federation::new(CLIENTS);
     runtime().block_on(async {
         let network = Network::new(1, CALM);
         let folder = scenario::folder();
