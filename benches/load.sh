@@ -10,23 +10,13 @@
 source "$(dirname "$0")/federation.sh" "$@"
 soak=${SOAK_SECONDS:-60}
 soakers=${SOAK_CLIENTS:-50}
-model=$("$tributary" check benches/load.toml --json | grep -o '"model_bytes": [0-9]*' | grep -o '[0-9]*')
+export TMPDIR=$folder
 missed=0
-
-begin() { # begin CLIENTS ROUNDS
-  rm -rf "$folder/run" "$folder/address"
-  "$tributary" coordinator benches/load.toml --identity "$folder/hub" --listen 127.0.0.1:0 --quiet --json-lines \
-    --address-file "$folder/address" --out "$folder/run" --handshakes-per-address 1000 \
-    --set cohort.wait_for="$1" --set cohort.quorum="${3:-$1}" --set run.rounds="$2" >"$folder/events" &
-  coordinator=$!
-  until [ -s "$folder/address" ]; do sleep 0.05; done
-}
 
 load() { # load CLIENTS arguments…
   local clients=$1
   shift
-  "$tributary" load --authority "$folder/ca" --coordinator "$(cat "$folder/address")" --clients "$clients" \
-    --pid $coordinator --json --quiet "$@" >"$folder/load"
+  "$tributary" load --size 2600B --clients "$clients" --json --quiet "$@" >"$folder/load"
 }
 
 number() { grep -o "\"$1\": [0-9.]*" "$folder/load" | head -1 | grep -o '[0-9.]*$'; }
@@ -38,10 +28,8 @@ gate() { # gate CONDITION TEXT
   fi
 }
 
-begin 2000 3
-load 2000
-wait $coordinator
-bound=$((4 * model + 64 * 1048576 + 2000 * 65536))
+load 2000 --rounds 3
+bound=$((4 * $(number model_bytes) + 64 * 1048576 + 2000 * 65536))
 peak=$(number coordinator_peak_bytes)
 gate "$(number rounds) == 3 && $(number updates) == 6000" \
   "connections: $(number joined) joined, $(number rounds) of 3 rounds, $(number updates) of 6000 updates"
@@ -49,32 +37,26 @@ gate "$peak <= $bound" "connections: peak $((peak / 1048576)) MiB of $((bound / 
 
 # A hundred clients that think for less than a fifth of a second; each round they answer within a few milliseconds of each
 # other, which is harder than an even stream.
-begin 100 100
-load 100 --think 0.15
-wait $coordinator
+load 100 --rounds 100 --think 0.15
 p99=$(number p99)
 gate "$(number updates_per_second) >= 500" "updates: $(number updates_per_second) a second of at least 500"
 gate "$p99 < 100" "updates: acknowledged in $(number p50) ms (p50), $p99 ms (p99) of 100 ms allowed"
 
-begin 1000 20
-load 1000
-wait $coordinator
+load 1000 --rounds 20
 rate=$(number updates_per_second | cut -d. -f1)
 writes=$(dd if=/dev/zero of="$folder/writes" bs=4096 count=2000 oflag=dsync 2>&1 | awk '/copied/ { print int(2000 / $(NF - 3)) }')
 gate "$rate >= 1000" "durable: $rate updates a second of 1,000 wanted; the disk makes $writes writes a second durable"
 
 resident() { awk '/^VmRSS:/ { print $2 }' /proc/$coordinator/status; }
 descriptors() { find /proc/$coordinator/fd -mindepth 1 | wc -l; }
-begin "$soakers" 1000000 $((soakers * 2 / 5))
 load "$soakers" --think 0.05 --churn 0.02 --cut 0.02 --seconds "$soak" &
 loading=$!
+until coordinator=$(pgrep -f "$folder/tributary-load"); do sleep 0.05; done
 sleep $((soak / 3))
 first="$(resident) $(descriptors)"
 sleep $((soak * 2 / 3 - 2))
 last="$(resident) $(descriptors)"
 wait $loading || true
-kill -TERM $coordinator
-wait $coordinator || true
 set -- $first $last
 echo "soak: $soak s, $(number rounds) rounds, $(number updates) updates, $(number left) left, $(number cut) cut"
 # What is in use stands still, but the allocator's spare memory grows with those who join and leave until it has its most,

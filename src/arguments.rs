@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod size;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -82,7 +84,7 @@ pub(crate) enum Command {
     Client(tributary_client::cli::Arguments),
     /// Make and look at the federation's certificates
     Certs(Certs),
-    /// Load a coordinator with many clients in one process, before trusting a deployment
+    /// Load a coordinator with many clients in one process: one of its own, or one that is to be trusted
     Load(Load),
     /// Write the report of a run as one HTML page
     Report(Report),
@@ -303,12 +305,18 @@ pub(crate) struct Coordinator {
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
+    /// Address of the coordinator; without one the load starts its own on this machine, in a temporary folder
+    #[arg(long, value_name = "HOST:PORT", requires = "authority")]
+    pub(crate) coordinator: Option<String>,
     /// Folder of the authority that the coordinator trusts; the clients' identities are made for this load
-    #[arg(long)]
-    pub(crate) authority: PathBuf,
-    /// The coordinator's address
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) coordinator: String,
+    #[arg(long, value_name = "DIR", requires = "coordinator")]
+    pub(crate) authority: Option<PathBuf>,
+    /// Size of the model of its own coordinator, as in 256KB, 1MB or 1.5MiB; by default 100KB
+    #[arg(long, value_parser = size::model_bytes)]
+    pub(crate) size: Option<u64>,
+    /// Rounds of its own coordinator; by default 10, with --seconds as many as there is time for
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) rounds: Option<u64>,
     /// Clients
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) clients: u64,
@@ -327,8 +335,8 @@ pub(crate) struct Load {
     /// Seed of churn and cuts
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Process id of the coordinator, if it is on this machine: its peak memory is told
-    #[arg(long)]
+    /// Process id of the coordinator at --coordinator, if it is on this machine: its peak memory is told
+    #[arg(long, requires = "coordinator")]
     pub(crate) pid: Option<u32>,
 }
 

@@ -1,7 +1,5 @@
 //! `tributary client`: takes part in a run with this machine's data.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 use tributary_client::cli;
 
@@ -21,10 +19,4 @@ pub(super) fn run(arguments: &cli::Arguments, output: Output) -> Result<u8, Fail
         }
     }
     Ok(exit::OK)
-}
-
-/// The executable that is running, for children of the demo.
-pub(super) fn executable() -> Result<PathBuf, Failure> {
-    std::env::current_exe()
-        .map_err(|error| Failure::new(exit::RUN_FAILED, format!("could not find this program: {error}")))
 }

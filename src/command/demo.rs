@@ -1,7 +1,6 @@
 //! `tributary demo`: a coordinator, clients and an evaluator as real processes on loopback, with fresh certificates.
 
 mod alone;
-mod children;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -16,12 +15,12 @@ use tributary_common::id::ClientId;
 use tributary_common::identity::Role;
 use tributary_common::parameters::{Parameters, safetensors};
 
-use super::{certs, client};
+use super::certs;
+use super::children::Children;
 use crate::arguments;
 use crate::exit::{self, Failure, RUN_FAILED};
 use crate::file::RunFile;
 use crate::output::{Ending, Output, Summary, percent, table};
-use children::Children;
 
 /// The run file of a demo without one.
 const DIGITS: &str = include_str!("../../examples/digits.toml");
@@ -156,26 +155,25 @@ impl Demo<'_> {
         stop: &std::sync::atomic::AtomicBool,
         tell: &mut dyn FnMut(&Event),
     ) -> Result<(), Failure> {
-        let program = client::executable()?;
         let address_file = self.folder.join("address");
-        let mut coordinator = children.command(&program);
-        coordinator.arg("coordinator").arg(self.path).args(["--json-lines", "--quiet", "--tethered"]);
-        coordinator.args(["--listen", "127.0.0.1:0"]).arg("--identity").arg(self.identity("coordinator"));
-        coordinator.arg("--address-file").arg(&address_file).args(self.sets());
+        let mut coordinator = children.coordinator(self.path, &self.identity("coordinator"), &address_file)?;
+        coordinator.arg("--json-lines").args(self.sets());
         if let Some(out) = &self.arguments.out {
             coordinator.arg("--out").arg(out);
         }
         let events = children.start_with_output(coordinator)?;
-        let address = children.address(&address_file, START)?;
+        let Some(address) = children.address(&address_file, START, || stop.load(Ordering::Relaxed))? else {
+            return Ok(());
+        };
         if self.has_test {
-            self.client(children, &program, &address, &[("evaluator".to_owned(), "test".to_owned())])?;
+            self.client(children, &address, &[("evaluator".to_owned(), "test".to_owned())])?;
         }
         let per_process = self.clients.div_ceil(PROCESSES);
         let members: Vec<_> = (0..self.clients)
             .map(|index| (ClientId::simulated(index, self.clients).to_string(), index.to_string()))
             .collect();
         for group in members.chunks(per_process) {
-            self.client(children, &program, &address, group)?;
+            self.client(children, &address, group)?;
         }
         for line in BufReader::new(events).lines() {
             let Ok(line) = line else { break };
@@ -189,15 +187,9 @@ impl Demo<'_> {
         if stop.load(Ordering::Relaxed) { Ok(()) } else { children.coordinator_ended() }
     }
 
-    fn client(
-        &self,
-        children: &mut Children,
-        program: &Path,
-        address: &str,
-        members: &[(String, String)],
-    ) -> Result<(), Failure> {
-        let mut command = children.command(program);
-        command.args(["client", "--once", "--quiet", "--tethered", "--give-up-after", "60", "--coordinator", address]);
+    fn client(&self, children: &mut Children, address: &str, members: &[(String, String)]) -> Result<(), Failure> {
+        let mut command = children.command("client")?;
+        command.args(["--once", "--give-up-after", "60", "--coordinator", address]);
         command.arg("--run").arg(self.path).args(self.sets());
         command.arg("--device").arg(self.arguments.device.device.to_string());
         for (name, part) in members {

@@ -3,6 +3,7 @@
 mod bench;
 mod certs;
 mod check;
+mod children;
 mod client;
 mod coordinator;
 mod demo;

@@ -1,9 +1,8 @@
 //! `tributary demo`: what a newcomer sees first.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use super::process::{Process, run, tributary};
+use super::process::{Process, ends_alone, processes_of, run, tributary};
 
 #[test]
 fn demo_ends_above_what_every_client_reaches_alone_and_leaves_its_report() {
@@ -38,19 +37,6 @@ fn demo_tells_its_end_in_words() {
     assert!(said.err.contains("round 3/3"), "{}", said.err);
 }
 
-/// Processes whose command line names this folder.
-fn processes_of(folder: &Path) -> Vec<u32> {
-    let wanted = folder.display().to_string();
-    let entries =
-        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let names = |id: &u32| {
-        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        // A process that has ended and was not waited for has no command line.
-        String::from_utf8_lossy(&line).contains(&wanted)
-    };
-    entries.filter(names).collect()
-}
-
 /// Starts a demo that would take long, waits for its first round and ends it by `signal`; nothing may be left.
 fn check_signal(signal: &str, code: i32) {
     let folder = tempfile::tempdir().unwrap();
@@ -64,11 +50,7 @@ fn check_signal(signal: &str, code: i32) {
     process.signal(signal);
     let said = process.end();
     assert_eq!(said.code, code, "{}", said.err);
-    let began = Instant::now();
-    while !processes_of(&temporary).is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(10), "the demo's processes outlive it");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    ends_alone(&temporary);
 }
 
 #[test]

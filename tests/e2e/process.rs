@@ -209,3 +209,25 @@ pub(crate) fn appears(path: &Path) -> String {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Processes whose command line names this folder.
+pub(crate) fn processes_of(folder: &Path) -> Vec<u32> {
+    let wanted = folder.display().to_string();
+    let entries =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let names = |id: &u32| {
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        // A process that has ended and was not waited for has no command line.
+        String::from_utf8_lossy(&line).contains(&wanted)
+    };
+    entries.filter(names).collect()
+}
+
+/// Waits until no process names this folder any more: nothing outlives the one that made it.
+pub(crate) fn ends_alone(folder: &Path) {
+    let began = Instant::now();
+    while !processes_of(folder).is_empty() {
+        assert!(began.elapsed() < LONGEST, "processes of `{}` outlive their parent", folder.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -58,7 +58,7 @@ fn same(seed: u64, first: &Played, second: &Played) {
 /// losses, delays, cuts and crashes that nobody thought of.
 #[test]
 fn whatever_the_network_does_what_is_acknowledged_counts_once() {
-    let federation = Federation::new();
+    let federation = Federation::new(scenario::CLIENTS);
     if let Some(seed) = from_outside("TRIBUTARY_SEED") {
         let played = play(&federation, seed);
         played.trace.iter().for_each(|line| println!("{line}"));

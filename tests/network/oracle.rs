@@ -11,7 +11,7 @@ use tributary_common::parameters::safetensors;
 use tributary_coordinator::round::Row;
 use tributary_coordinator::store::{Journal, verify};
 
-use super::scenario::CLIENTS;
+use super::weather::Weather;
 
 /// A client was told that its update counts.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,9 @@ pub(crate) struct Acknowledged {
 
 /// Checks the run in `folder` against what clients were told; how many updates were acknowledged, and how many versions
 /// lack somebody.
-pub(crate) fn check(folder: &Path, rounds: u64, told: &[Acknowledged]) -> BTreeMap<&'static str, u64> {
+pub(crate) fn check(folder: &Path, weather: &Weather, told: &[Acknowledged]) -> BTreeMap<&'static str, u64> {
     verify(folder).unwrap();
+    let clients = weather.clients;
     let found = Journal::look(folder).unwrap();
     let values = |digest: Digest| -> Vec<f64> {
         let model = safetensors::read(&folder.join(format!("models/{digest}.safetensors"))).unwrap();
@@ -44,10 +45,10 @@ pub(crate) fn check(folder: &Path, rounds: u64, told: &[Acknowledged]) -> BTreeM
                 let share = 1.0 / f64::from(u32::try_from(*weight).unwrap());
                 let times = |at: usize| whole((after[at] - before[at]) / share);
                 let mut who = BTreeMap::new();
-                for client in 0..CLIENTS {
+                for client in 0..clients {
                     match times(client) {
                         0 => {}
-                        1 => _ = who.insert(client, times(CLIENTS + client)),
+                        1 => _ = who.insert(client, times(clients + client)),
                         n => panic!("client {client} counts {n} times in {ticket}"),
                     }
                 }
@@ -60,7 +61,7 @@ pub(crate) fn check(folder: &Path, rounds: u64, told: &[Acknowledged]) -> BTreeM
             Row::RolledBack { .. } | Row::RoundClosing { .. } | Row::RoundOpened { .. } => {}
         }
     }
-    assert_eq!(counted.len() as u64, rounds, "every round has its version");
+    assert_eq!(counted.len() as u64, weather.rounds, "every round has its version");
     for Acknowledged { client, ticket, training } in told {
         let counts = counted.get(ticket).is_some_and(|who| who.get(client) == Some(training));
         let told = format!("client {client} was told that its training {training} counts in {ticket}");

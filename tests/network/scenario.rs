@@ -48,14 +48,14 @@ pub(crate) const KINDS: [&str; 13] = [
     "update acknowledged",
 ];
 
-/// The most clients of a scenario.
+/// The most clients of a drawn scenario.
 pub(crate) const CLIENTS: usize = 5;
 
 /// No run takes longer, in virtual time: some deadlines, and the longest cut.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A client's connection is probed after this much silence.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 /// … and ends after this much.
 const IDLE: Duration = Duration::from_secs(15);
@@ -66,7 +66,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const RUN: &str = r#"
 run = { name = "network", seed = 1, rounds = ROUNDS }
 cohort = { size = "all", wait_for = CLIENTS, quorum = 1, deadline = 30 }
-input = { shape = [8], classes = 2 }
+input = { shape = [CLIENTS], classes = 2 }
 model = { dtype = "f64", init = "zeros", layers = [{ kind = "linear", out = 2 }] }
 train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, epochs = 1, batch = 1 }
 "#;
@@ -85,7 +85,7 @@ fn folder() -> TempDir {
 }
 
 impl Federation {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clients: usize) -> Self {
         let folder = folder();
         #[expect(clippy::disallowed_methods, reason = "certificates are valid from now on")]
         let now = SystemTime::now();
@@ -95,7 +95,7 @@ impl Federation {
             authority.issue(&Identity { federation, role, name }, DAY, now).unwrap()
         };
         let hub = issue("hub", Role::Coordinator);
-        let clients = (0..CLIENTS).map(|index| issue(&format!("client-{index}"), Role::Client)).collect();
+        let clients = (0..clients).map(|index| issue(&format!("client-{index}"), Role::Client)).collect();
         Self { folder, hub, clients }
     }
 }
@@ -162,7 +162,8 @@ const HUB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const ADDRESS: SocketAddr = SocketAddr::new(HUB, 4433);
 
 fn address(client: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 1, u8::try_from(client).unwrap()))
+    let [high, low] = u16::try_from(client).unwrap().to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(10, 1, high, low))
 }
 
 impl<'a> Scenario<'a> {
@@ -221,7 +222,7 @@ impl<'a> Scenario<'a> {
             host.crash().await;
         }
         let told = std::mem::take(&mut *self.told.lock().unwrap());
-        let checked = oracle::check(&self.folder.path().join("run"), self.weather.rounds, &told.acknowledged);
+        let checked = oracle::check(&self.folder.path().join("run"), &self.weather, &told.acknowledged);
         self.happened.extend(self.network.happened());
         self.happened.extend(checked);
         Played { trace: told.trace, lost: told.lost, happened: self.happened }
@@ -341,7 +342,7 @@ impl<'a> Scenario<'a> {
             }
         };
         let (system, membership) = (host.system(), Membership::fixed(credentials));
-        let worker = Basis { client, told: Arc::clone(&self.told) };
+        let worker = Basis { client, clients: self.weather.clients, told: Arc::clone(&self.told) };
         host.run(async move {
             let agent = agent::run_on(system, settings, membership, worker, CancellationToken::new(), tell);
             Box::pin(agent).await.unwrap();
@@ -377,6 +378,7 @@ fn run(folder: &Path, weather: &Weather) -> Run {
 /// training: the aggregate shows who is in it, and with what.
 struct Basis {
     client: usize,
+    clients: usize,
     told: Arc<Mutex<Told>>,
 }
 
@@ -392,7 +394,7 @@ impl Worker for Basis {
         let training = 1 + told.trained.len() as u64;
         let mut values = vec![0.0; model.layout().count()];
         values[self.client] = 1.0;
-        values[CLIENTS + self.client] = f64::from(u32::try_from(training).unwrap());
+        values[self.clients + self.client] = f64::from(u32::try_from(training).unwrap());
         let bytes: Vec<u8> = values.iter().flat_map(|value: &f64| value.to_le_bytes()).collect();
         let update = Parameters::new(Arc::clone(model.layout()), bytes.into()).map_err(|error| error.to_string())?;
         told.trained.insert((self.client, update.digest()), training);

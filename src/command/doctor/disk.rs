@@ -17,14 +17,20 @@ const COMFORT: u64 = 4;
 pub(super) fn check(folder: &Path, run_bytes: u64) -> Finding {
     let there = existing(folder);
     let place = format!("for `{}`", folder.display());
-    match rustix::fs::statvfs(&there) {
-        Ok(disk) => judge(&place, disk.f_bavail.saturating_mul(disk.f_frsize), run_bytes.saturating_add(RECORDS_BYTES)),
+    match free(&there) {
+        Ok(free) => judge(&place, free, run_bytes.saturating_add(RECORDS_BYTES)),
         Err(error) => Finding::fail(
             CHECK,
             format!("could not ask for the free space {place}: {error}"),
             "give a folder that this user can reach with --out",
         ),
     }
+}
+
+/// Bytes that this user may still write where a folder is.
+pub(in crate::command) fn free(folder: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// The folder, or the nearest one above it that is there.

@@ -11,6 +11,7 @@ mod permissions;
 mod run_file;
 mod udp;
 
+pub(super) use disk::free;
 use serde::Serialize;
 use serde_json::json;
 use tributary_client::join::coordinator_of;

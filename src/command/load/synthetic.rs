@@ -10,6 +10,8 @@ use tributary_common::id::{ClientId, Round};
 use tributary_common::message::{Ready, Results};
 use tributary_common::parameters::{AlignedBuffer, Layout, Parameters};
 
+use super::tally::Tally;
+
 /// While it thinks, a worker looks this often whether anybody still waits.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -19,6 +21,7 @@ pub(super) struct Synthetic {
     think: Duration,
     layout: Option<Arc<Layout>>,
     trained: Trained,
+    tally: Arc<Mutex<Tally>>,
 }
 
 /// When the last update was ready, shared with whoever hears of its receipt.
@@ -39,8 +42,8 @@ impl Trained {
 }
 
 impl Synthetic {
-    pub(super) fn new(name: &ClientId, think: Duration) -> Self {
-        Self { name: name.clone(), think, layout: None, trained: Trained::default() }
+    pub(super) fn new(name: &ClientId, think: Duration, tally: Arc<Mutex<Tally>>) -> Self {
+        Self { name: name.clone(), think, layout: None, trained: Trained::default(), tally }
     }
 
     pub(super) fn trained(&self) -> Trained {
@@ -76,6 +79,7 @@ impl Worker for Synthetic {
     fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
         let layout = layout(plan)?;
         self.layout = Some(Arc::clone(&layout));
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).model(&layout);
         Ok(Prepared { ready: Ready { examples: 1, holdout: 0 }, layout })
     }
 

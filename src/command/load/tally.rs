@@ -1,11 +1,13 @@
 //! What clients saw, counted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tributary_client::agent::Status;
 use tributary_common::id::Ticket;
+use tributary_common::parameters::Layout;
 
 use crate::output::{bytes, duration};
 
@@ -20,6 +22,10 @@ const REASONS_MAX: usize = 20;
 pub(super) struct Tally {
     began: Instant,
     seconds: f64,
+    /// The model of the run, once a client has heard of it.
+    model: Option<Arc<Layout>>,
+    /// Whether a client was told that the run is over.
+    is_over: bool,
     joined: u64,
     lost: u64,
     left: u64,
@@ -48,6 +54,8 @@ impl Tally {
         Self {
             began,
             seconds: 0.0,
+            model: None,
+            is_over: false,
             joined: 0,
             lost: 0,
             left: 0,
@@ -72,6 +80,11 @@ impl Tally {
         self.latencies.sort_unstable();
     }
 
+    /// Every update is as large as the model.
+    pub(super) fn model(&mut self, layout: &Arc<Layout>) {
+        self.model = Some(Arc::clone(layout));
+    }
+
     pub(super) const fn left(&mut self) {
         self.left += 1;
     }
@@ -88,6 +101,11 @@ impl Tally {
     /// How often a client joined.
     pub(super) const fn joined(&self) -> u64 {
         self.joined
+    }
+
+    /// Whether a client was told that the run is over.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// How long was counted, in seconds.
@@ -118,8 +136,8 @@ impl Tally {
             Status::Refused { reason, .. } => count(&mut self.refused, reason),
             Status::Resent { .. } => self.resent += 1,
             Status::Postponed { .. } => self.postponed += 1,
-            Status::Finished(_)
-            | Status::Progress { .. }
+            Status::Finished(_) => self.is_over = true,
+            Status::Progress { .. }
             | Status::Suspended
             | Status::Unfit { .. }
             | Status::NotRenewed { .. }
@@ -141,6 +159,7 @@ impl Tally {
     pub(super) fn to_json(&self) -> Value {
         let milliseconds = |percent| self.quantile(percent).map(|seconds| seconds * 1e3);
         json!({
+            "model_bytes": self.model.as_ref().map(|layout| layout.bytes()),
             "seconds": self.seconds,
             "joined": self.joined,
             "connections_lost": self.lost,
@@ -161,16 +180,20 @@ impl Tally {
 
     pub(super) fn to_lines(&self) -> Vec<(&'static str, String)> {
         let refused: u64 = self.refused.values().sum();
-        let mut lines = vec![
+        let per_second = self.updates_per_second();
+        let model = self.model.as_ref();
+        let text = |layout: &Arc<Layout>| format!("{}, {} parameters", bytes(layout.bytes() as u64), layout.count());
+        let mut lines: Vec<_> = model.map(|layout| ("model", text(layout))).into_iter().collect();
+        lines.extend([
             ("time", duration(self.seconds)),
             (
                 "connections",
                 format!("{} joined, {} lost, {} left, {} cut", self.joined, self.lost, self.left, self.cut),
             ),
             ("rounds", self.rounds.to_string()),
-            ("updates", format!("{} acknowledged, {:.0} a second", self.updates, self.updates_per_second())),
+            ("updates", format!("{} acknowledged, {per_second:.0} a second", self.updates)),
             ("", format!("{} given again, {} postponed, {refused} refused", self.resent, self.postponed)),
-        ];
+        ]);
         if let (Some(p50), Some(p95), Some(p99)) = (self.quantile(50), self.quantile(95), self.quantile(99)) {
             lines.push(("latency", format!("p50 {}, p95 {}, p99 {}", duration(p50), duration(p95), duration(p99))));
         }
@@ -187,13 +210,6 @@ impl Tally {
 fn count(reasons: &mut BTreeMap<String, u64>, reason: &str) {
     let is_known = reasons.len() < REASONS_MAX || reasons.contains_key(reason);
     *reasons.entry(if is_known { reason } else { "other reasons" }.to_owned()).or_default() += 1;
-}
-
-/// The peak resident memory of a process of this machine, in bytes, where the system tells it.
-pub(super) fn peak_memory(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 #[cfg(test)]
@@ -225,10 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_no_latency_and_memory_is_that_of_the_process() {
-        let tally = Tally::new(crate::command::sim::now());
-        assert_eq!(tally.quantile(50), None);
-        assert!(peak_memory(std::process::id()).is_none_or(|bytes| bytes > 1 << 20));
-        assert_eq!(peak_memory(u32::MAX), None);
+    fn nothing_measured_is_no_latency() {
+        assert_eq!(Tally::new(crate::command::sim::now()).quantile(50), None);
     }
 }

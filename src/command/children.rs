@@ -1,7 +1,8 @@
-//! The demo's processes: each in a process group of its own, each ending when its standard input closes.
+//! Processes of this program that it starts itself: each in a process group of its own, each ending when its standard
+//! input closes.
 //!
 //! The parent holds the writing ends of those inputs. However it goes, also by SIGKILL, the system closes them, and the
-//! children end: nothing outlives the demo.
+//! children end: nothing outlives it.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -26,10 +27,21 @@ fn failed(error: std::io::Error) -> Failure {
 
 impl Children {
     /// A process to be started: its own group, so that Ctrl-C reaches the parent alone, which then ends all in order.
-    pub(super) fn command(&self, program: &Path) -> Command {
+    pub(super) fn command(&self, name: &str) -> Result<Command, Failure> {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::new(RUN_FAILED, format!("could not find this program: {error}")))?;
         let mut command = Command::new(program);
+        command.arg(name).args(["--quiet", "--tethered"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
-        command
+        Ok(command)
+    }
+
+    /// A coordinator to be started on a free port that only this machine reaches; it writes its address to a file.
+    pub(super) fn coordinator(&self, run: &Path, identity: &Path, address: &Path) -> Result<Command, Failure> {
+        let mut command = self.command("coordinator")?;
+        command.arg(run).args(["--listen", "127.0.0.1:0"]);
+        command.arg("--identity").arg(identity).arg("--address-file").arg(address);
+        Ok(command)
     }
 
     pub(super) fn start(&mut self, mut command: Command) -> Result<(), Failure> {
@@ -44,12 +56,20 @@ impl Children {
         Ok(output)
     }
 
-    /// Waits for the file in which the coordinator says where it listens.
-    pub(super) fn address(&mut self, file: &Path, longest: Duration) -> Result<String, Failure> {
-        let began = crate::command::sim::now();
+    /// Waits for the file in which the coordinator says where it listens; there is none where the wait is stopped.
+    pub(super) fn address(
+        &mut self,
+        file: &Path,
+        longest: Duration,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<Option<String>, Failure> {
+        let began = super::sim::now();
         while began.elapsed() < longest {
             if let Ok(address) = std::fs::read_to_string(file) {
-                return Ok(address);
+                return Ok(Some(address));
+            }
+            if is_stopped() {
+                return Ok(None);
             }
             self.coordinator_lives()?;
             std::thread::sleep(LOOK);
@@ -69,6 +89,14 @@ impl Children {
         }
     }
 
+    pub(super) fn coordinator_id(&self) -> Option<u32> {
+        self.0.first().map(Child::id)
+    }
+
+    pub(super) fn coordinator_has_ended(&mut self) -> bool {
+        !matches!(self.0.first_mut().map(Child::try_wait), Some(Ok(None)))
+    }
+
     /// Waits for the coordinator's own end, and says if it was a bad one.
     pub(super) fn coordinator_ended(&mut self) -> Result<(), Failure> {
         let Some(coordinator) = self.0.first_mut() else { return Ok(()) };
@@ -85,7 +113,7 @@ impl Children {
         for child in &mut self.0 {
             drop(child.stdin.take());
         }
-        let began = crate::command::sim::now();
+        let began = super::sim::now();
         for child in &mut self.0 {
             while matches!(child.try_wait(), Ok(None)) {
                 if began.elapsed() > GOODBYE {
