@@ -43,6 +43,24 @@ fn the_link_is_measured_beside_bare_quic() {
     assert_eq!((&found["round_ms"]["repetitions"], &found["clients"]), (&4.into(), &3.into()));
 }
 
+/// What goes wrong without it: every update is refused, by a coordinator that checks what clients are to bound.
+#[test]
+fn updates_over_the_link_went_through_the_runs_stages() {
+    let digits = example("digits.toml");
+    let clip = "stages=[{kind=\"clip\",norm=0.05}]";
+    let found = measured(&["link", digits.to_str().unwrap(), "--rounds", "1", "--set", clip]);
+    assert!(is_ordered(&found["round_ms"]), "{found}");
+}
+
+#[test]
+fn a_run_that_ends_before_its_rounds_says_why() {
+    let (folder, cnn) = (tempfile::tempdir().unwrap(), example("mnist-cnn.toml"));
+    // No link moves 27 MB in a millisecond.
+    let deadline = ["--set", "cohort.deadline=0.001"];
+    let said = say(folder.path(), &[&["bench", "link", cnn.to_str().unwrap()], &deadline[..]].concat());
+    said.fails(1, &["error: the run ended below its quorum: 0 of 2 updates", "hint: raise cohort.deadline"]);
+}
+
 #[test]
 fn a_measurement_that_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();

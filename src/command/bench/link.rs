@@ -21,6 +21,7 @@ use tributary_common::identity::{Identity, Role};
 use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 use tributary_common::parameters::Parameters;
 use tributary_coordinator::optimize::Optimizer;
+use tributary_coordinator::round::Reason;
 use tributary_coordinator::server::{Limits, Run, Server};
 use tributary_coordinator::store::{Memory, Past};
 use tributary_coordinator::strategy::plan_text;
@@ -172,11 +173,10 @@ async fn ours(
     while let Some(ended) = agents.join_next().await {
         ended.map_err(failed)?.map_err(failed)?;
     }
-    served.map_err(failed)?;
-    let at = reported.lock().unwrap_or_else(PoisonError::into_inner);
-    let seconds: Vec<f64> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
-    if seconds.is_empty() {
-        return Err(failed("no round came to its end"));
+    match served.map_err(failed)?.reason {
+        Reason::Rounds => {}
+        reason => return Err(failed(reason).with_hint(Some("raise cohort.deadline, or give fewer --clients"))),
     }
-    Ok(seconds)
+    let at = reported.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
 }

@@ -27,7 +27,7 @@ use crate::exit::{self, Failure, INVALID, RUN_FAILED, USAGE};
 use crate::output::{Format, Output, duration};
 use deployment::Deployment;
 use member::Member;
-pub(super) use synthetic::{layout, update};
+pub(super) use synthetic::{plan, sealed, update};
 use tally::Tally;
 
 /// The certificates of a load are valid for a day.
