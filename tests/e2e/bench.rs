@@ -67,3 +67,12 @@ fn a_measurement_that_makes_no_sense_is_refused() {
     say(folder.path(), &["bench", "fold", "--updates", "0"]).fails(2, &["0 is not in 1..=10000"]);
     say(folder.path(), &["bench", "train", "none.toml"]).fails(3, &["could not read run file `none.toml`", "hint:"]);
 }
+
+/// What goes wrong without it: the command dies of a failed allocation, or the system ends another process for it.
+#[test]
+fn an_aggregation_that_has_no_room_is_refused_before_anything_is_allocated() {
+    let folder = tempfile::tempdir().unwrap();
+    let most = ["bench", "fold", "--updates", "10000", "--parameters", "1073741824"];
+    let parts = ["10000 updates of 4.3 GB take 43.0 TB of this machine's memory", "are free", "hint: give fewer"];
+    say(folder.path(), &most).fails(3, &parts);
+}
