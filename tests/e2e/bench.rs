@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::federation::Federation;
 use super::process::{example, say};
 
 fn measured(arguments: &[&str]) -> Value {
@@ -59,6 +60,40 @@ fn a_run_that_ends_before_its_rounds_says_why() {
     let deadline = ["--set", "cohort.deadline=0.001"];
     let said = say(folder.path(), &[&["bench", "link", cnn.to_str().unwrap()], &deadline[..]].concat());
     said.fails(1, &["error: the run ended below its quorum: 0 of 2 updates", "hint: raise cohort.deadline"]);
+}
+
+/// What goes wrong without it: whoever measures is asked to work, and costs the run a round.
+#[test]
+fn the_way_to_a_coordinator_is_measured_without_taking_part() {
+    let federation = Federation::new();
+    federation.run_file(&[]);
+    federation.issue("visitor", "client");
+    let mut coordinator = federation.coordinator(&["--set", "run.rounds=1000000"]);
+    let address = coordinator.address.clone();
+    let arguments = ["bench", "link", "--identity", "visitor", "--coordinator", &address, "--rounds", "3", "--json"];
+    let measured = || say(federation.path(), &arguments).ends_well().document();
+    let early = measured();
+    assert_eq!((&early["version"], &early["download_ms"]["repetitions"]), (&0.into(), &3.into()), "{early}");
+    assert!(is_ordered(&early["download_ms"]) && early["welcome_ms"].as_f64() > early["round_trip_ms"].as_f64());
+    let _members = federation.members(10, &address);
+    let mut events = coordinator.process.events();
+    let told: Vec<Value> = events.by_ref().take_while(|event| event["event"] != "round").collect();
+    assert!(told.iter().all(|event| event["client"] != "visitor"), "{told:?}");
+    // Nobody reads on: the coordinator must not wait for that.
+    drop(events);
+    let late = measured();
+    assert!(late["version"].as_u64() > Some(0) && late["download_ms"].is_null(), "{late}");
+    assert_eq!(late["model_bytes"], early["model_bytes"]);
+}
+
+#[test]
+fn the_way_to_a_coordinator_needs_an_identity_and_an_address() {
+    let federation = Federation::new();
+    let link = |more: &[&str]| say(federation.path(), &[&["bench", "link"], more].concat());
+    link(&["--coordinator", "127.0.0.1:1"]).fails(2, &["--identity"]);
+    link(&["--identity", "hub"]).fails(2, &["does not say where its coordinator is", "hint: give --coordinator"]);
+    link(&["--identity", "none", "--coordinator", "127.0.0.1:1"]).fails(3, &["could not access `none/", "hint:"]);
+    link(&["run.toml", "--identity", "hub"]).fails(2, &["cannot be used with"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The client's shell: connects, performs the machine's effects, owns the training thread, comes back after every cut.
 
 mod backoff;
+mod link;
 mod membership;
 mod models;
 mod outbox;
@@ -21,6 +22,7 @@ use tributary_common::id::ClientId;
 use tributary_common::message::Done;
 use tributary_common::net::{self, System, Windows};
 
+pub use link::{Link, measure};
 pub use membership::Membership;
 pub use models::MODELS_MAX;
 pub use outbox::{Outbox, UPDATES_MAX};
@@ -70,6 +72,14 @@ pub const PERMIT_SECONDS: u64 = 600;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The coordinator does not answer as it should, or no more.
+    #[error("the link to the coordinator at {coordinator} broke: {reason}")]
+    Broken {
+        /// Where.
+        coordinator: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// No connection within the time allowed.
     #[error("could not reach the coordinator at {coordinator} for {seconds} s: {reason}")]
     Unreachable {

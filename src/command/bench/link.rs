@@ -1,8 +1,10 @@
 //! `tributary bench link`: rounds of the run file's model over loopback with a real coordinator and real clients, all in
 //! this process, training left out. Beside it bare QUIC: the same bytes over as many connections, and nothing else. The two
-//! take turns, a few rounds each: what else the machine does, and how its cores share the work, strikes both.
+//! take turns, a few rounds each: what else the machine does, and how its cores share the work, strikes both. With an
+//! identity the way to its coordinator instead.
 
 mod bare;
+mod remote;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,14 +79,18 @@ fn issue(authority: &Authority, role: Role, name: ClientId) -> Result<Credential
 }
 
 pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8, Failure> {
+    let Some(file) = &arguments.file else {
+        let identity = arguments.identity.as_ref().expect("one of both is required");
+        return remote::run(identity, arguments.coordinator.as_deref(), arguments.rounds, output);
+    };
     let clients = usize::try_from(arguments.clients).expect("bounded by the argument's range");
     let rounds = arguments.rounds;
-    let mut set = arguments.run.set.clone();
+    let mut set = arguments.set.clone();
     // One round more than is measured: in the first one everybody joins.
     let turn = rounds.min(TURN);
     set.extend([format!("run.rounds={}", turn + 1), "evaluate.on=[]".to_owned(), "cohort.size=\"all\"".to_owned()]);
     set.extend([format!("cohort.wait_for={clients}"), format!("cohort.quorum={clients}")]);
-    let file = RunFile::read(&arguments.run.file, &set)?;
+    let file = RunFile::read(file, &set)?;
     let federation = Federation::new()?;
     let runtime = Runtime::new().map_err(failed)?;
     let model = file.initial_model()?;
