@@ -44,6 +44,15 @@ fn the_link_is_measured_beside_bare_quic() {
     assert_eq!((&found["round_ms"]["repetitions"], &found["clients"]), (&4.into(), &3.into()));
 }
 
+/// What goes wrong without it: the link is not measured for a run that is to end at an accuracy.
+#[test]
+fn a_runs_targets_are_nothing_to_rounds_over_the_link() {
+    let digits = example("digits.toml");
+    let targets = ["--set", "evaluate.gate=0.5", "--set", "run.stop_at={central_accuracy=0.9}"];
+    let found = measured(&[&["link", digits.to_str().unwrap(), "--rounds", "1"], &targets[..]].concat());
+    assert!(is_ordered(&found["round_ms"]), "{found}");
+}
+
 /// What goes wrong without it: every update is refused, by a coordinator that checks what clients are to bound.
 #[test]
 fn updates_over_the_link_went_through_the_runs_stages() {

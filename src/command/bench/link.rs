@@ -88,9 +88,12 @@ pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8
     let mut set = arguments.set.clone();
     // One round more than is measured: in the first one everybody joins.
     let turn = rounds.min(TURN);
-    set.extend([format!("run.rounds={}", turn + 1), "evaluate.on=[]".to_owned(), "cohort.size=\"all\"".to_owned()]);
+    set.extend([format!("run.rounds={}", turn + 1), "cohort.size=\"all\"".to_owned()]);
     set.extend([format!("cohort.wait_for={clients}"), format!("cohort.quorum={clients}")]);
-    let file = RunFile::read(file, &set)?;
+    let mut file = RunFile::read(file, &set)?;
+    // Nothing is measured but the link, so there is no accuracy to wait for either.
+    file.strategy.stop_at = None;
+    (file.strategy.rounds.evaluate, file.strategy.rounds.has_target) = (None, false);
     let federation = Federation::new()?;
     let runtime = Runtime::new().map_err(failed)?;
     let model = file.initial_model()?;
