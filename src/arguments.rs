@@ -191,7 +191,7 @@ pub(crate) enum BenchCommand {
     Train(BenchTrain),
     /// Adding updates to the exact sum: bytes a second, and the time of a whole aggregation
     Fold(BenchFold),
-    /// Rounds over loopback between a real coordinator and real clients, without training
+    /// Rounds over loopback between a real coordinator and real clients, without training; or the way to a coordinator
     Link(BenchLink),
 }
 
@@ -224,12 +224,22 @@ pub(crate) struct BenchFold {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchLink {
-    #[command(flatten)]
-    pub(crate) run: RunFile,
-    /// Clients
+    /// The run file, for rounds over loopback
+    #[arg(value_name = "RUN.toml", required_unless_present = "identity", conflicts_with = "identity")]
+    pub(crate) file: Option<PathBuf>,
+    /// Set a value over the file
+    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "file")]
+    pub(crate) set: Vec<String>,
+    /// Identity folder of a member, to measure the way to its coordinator instead; its client must not run meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub(crate) identity: Option<PathBuf>,
+    /// That coordinator; by default the one that the identity has joined
+    #[arg(long, value_name = "HOST:PORT", requires = "identity")]
+    pub(crate) coordinator: Option<String>,
+    /// Clients over loopback
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) clients: u64,
-    /// Rounds
+    /// Rounds over loopback, or downloads from a coordinator
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) rounds: u64,
 }

@@ -14,6 +14,7 @@ mod federation;
 mod inspect;
 mod list;
 mod load;
+mod memory;
 mod report;
 mod run_folder;
 mod sim;

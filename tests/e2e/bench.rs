@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::federation::Federation;
 use super::process::{example, say};
 
 fn measured(arguments: &[&str]) -> Value {
@@ -43,9 +44,79 @@ fn the_link_is_measured_beside_bare_quic() {
     assert_eq!((&found["round_ms"]["repetitions"], &found["clients"]), (&4.into(), &3.into()));
 }
 
+/// What goes wrong without it: the link is not measured for a run that is to end at an accuracy.
+#[test]
+fn a_runs_targets_are_nothing_to_rounds_over_the_link() {
+    let digits = example("digits.toml");
+    let targets = ["--set", "evaluate.gate=0.5", "--set", "run.stop_at={central_accuracy=0.9}"];
+    let found = measured(&[&["link", digits.to_str().unwrap(), "--rounds", "1"], &targets[..]].concat());
+    assert!(is_ordered(&found["round_ms"]), "{found}");
+}
+
+/// What goes wrong without it: every update is refused, by a coordinator that checks what clients are to bound.
+#[test]
+fn updates_over_the_link_went_through_the_runs_stages() {
+    let digits = example("digits.toml");
+    let clip = "stages=[{kind=\"clip\",norm=0.05}]";
+    let found = measured(&["link", digits.to_str().unwrap(), "--rounds", "1", "--set", clip]);
+    assert!(is_ordered(&found["round_ms"]), "{found}");
+}
+
+#[test]
+fn a_run_that_ends_before_its_rounds_says_why() {
+    let (folder, cnn) = (tempfile::tempdir().unwrap(), example("mnist-cnn.toml"));
+    // No link moves 27 MB in a millisecond.
+    let deadline = ["--set", "cohort.deadline=0.001"];
+    let said = say(folder.path(), &[&["bench", "link", cnn.to_str().unwrap()], &deadline[..]].concat());
+    said.fails(1, &["error: the run ended below its quorum: 0 of 2 updates", "hint: raise cohort.deadline"]);
+}
+
+/// What goes wrong without it: whoever measures is asked to work, and costs the run a round.
+#[test]
+fn the_way_to_a_coordinator_is_measured_without_taking_part() {
+    let federation = Federation::new();
+    federation.run_file(&[]);
+    federation.issue("visitor", "client");
+    let mut coordinator = federation.coordinator(&["--set", "run.rounds=1000000"]);
+    let address = coordinator.address.clone();
+    let arguments = ["bench", "link", "--identity", "visitor", "--coordinator", &address, "--rounds", "3", "--json"];
+    let measured = || say(federation.path(), &arguments).ends_well().document();
+    let early = measured();
+    assert_eq!((&early["version"], &early["download_ms"]["repetitions"]), (&0.into(), &3.into()), "{early}");
+    assert!(is_ordered(&early["download_ms"]) && early["welcome_ms"].as_f64() > early["round_trip_ms"].as_f64());
+    let _members = federation.members(10, &address);
+    let mut events = coordinator.process.events();
+    let told: Vec<Value> = events.by_ref().take_while(|event| event["event"] != "round").collect();
+    assert!(told.iter().all(|event| event["client"] != "visitor"), "{told:?}");
+    // Nobody reads on: the coordinator must not wait for that.
+    drop(events);
+    let late = measured();
+    assert!(late["version"].as_u64() > Some(0) && late["download_ms"].is_null(), "{late}");
+    assert_eq!(late["model_bytes"], early["model_bytes"]);
+}
+
+#[test]
+fn the_way_to_a_coordinator_needs_an_identity_and_an_address() {
+    let federation = Federation::new();
+    let link = |more: &[&str]| say(federation.path(), &[&["bench", "link"], more].concat());
+    link(&["--coordinator", "127.0.0.1:1"]).fails(2, &["--identity"]);
+    link(&["--identity", "hub"]).fails(2, &["does not say where its coordinator is", "hint: give --coordinator"]);
+    link(&["--identity", "none", "--coordinator", "127.0.0.1:1"]).fails(3, &["could not access `none/", "hint:"]);
+    link(&["run.toml", "--identity", "hub"]).fails(2, &["cannot be used with"]);
+}
+
 #[test]
 fn a_measurement_that_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     say(folder.path(), &["bench", "fold", "--updates", "0"]).fails(2, &["0 is not in 1..=10000"]);
     say(folder.path(), &["bench", "train", "none.toml"]).fails(3, &["could not read run file `none.toml`", "hint:"]);
+}
+
+/// What goes wrong without it: the command dies of a failed allocation, or the system ends another process for it.
+#[test]
+fn an_aggregation_that_has_no_room_is_refused_before_anything_is_allocated() {
+    let folder = tempfile::tempdir().unwrap();
+    let most = ["bench", "fold", "--updates", "10000", "--parameters", "1073741824"];
+    let parts = ["10000 updates of 4.3 GB take 43.0 TB of this machine's memory", "are free", "hint: give fewer"];
+    say(folder.path(), &most).fails(3, &parts);
 }

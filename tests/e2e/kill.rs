@@ -14,7 +14,7 @@ use tributary_common::rng::{self, Purpose};
 use tributary_coordinator::store::Journal;
 
 use super::federation::{Coordinator, Federation, simulated};
-use super::process::{Process, appears_in, run, say, tributary};
+use super::process::{Process, appears_in, from_outside, run, say, tributary};
 
 const CLIENTS: u64 = 3;
 
@@ -35,10 +35,6 @@ train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, epochs
 server = { optimizer = { kind = "sgd", lr = 1.0, momentum = 0.5 } }
 evaluate = { on = ["central"] }
 "#;
-
-fn from_outside(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
 
 fn client(federation: &Federation, index: u64, address: &str) -> Process {
     let (name, part) = (format!("client-{index:03}"), index.to_string());

@@ -27,6 +27,11 @@ pub(crate) fn free_address() -> String {
         .expect("one of many ports is free")
 }
 
+/// A number that whoever runs the tests has set.
+pub(crate) fn from_outside(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
 /// The command, to be run in `folder`. It computes where `TRIBUTARY_DEVICE` says, on the cores if that says nothing.
 pub(crate) fn tributary(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));

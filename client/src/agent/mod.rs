@@ -3,6 +3,7 @@
 mod backoff;
 mod ending;
 mod holdings;
+mod link;
 mod live;
 mod membership;
 mod models;
@@ -25,6 +26,7 @@ use tributary_common::id::ClientId;
 use tributary_common::message::Done;
 use tributary_common::net::{self, System, Windows};
 
+pub use link::{Link, measure};
 pub use membership::Membership;
 pub use models::MODELS_MAX;
 pub use outbox::{Outbox, UPDATES_MAX};
@@ -75,6 +77,14 @@ pub const PERMIT_SECONDS: u64 = 600;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The coordinator does not answer as it should, or no more.
+    #[error("the link to the coordinator at {coordinator} broke: {reason}")]
+    Broken {
+        /// Where.
+        coordinator: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// No connection within the time allowed.
     #[error("could not reach the coordinator at {coordinator} for {seconds} s: {reason}")]
     Unreachable {

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use quinn::{Connection, ConnectionError, Endpoint};
 use tributary_certs::Credentials;
 use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, System, Windows, close_code};
 
@@ -32,17 +33,22 @@ pub struct Path {
     pub datagram_bytes: u16,
 }
 
-/// Shakes hands with the coordinator at `host:port`, and leaves.
-///
-/// # Errors
-/// Nobody answers, or one side does not want the other.
-pub async fn probe(coordinator: &str, credentials: Credentials) -> Result<Path, Error> {
-    let failed = |failure| match failure {
+fn failed(coordinator: &str, failure: Failure) -> Error {
+    match failure {
         Failure::NotAuthorised(reason) => Error::NotAuthorised(reason),
         Failure::Lost(reason) => {
             Error::Unreachable { coordinator: coordinator.to_owned(), seconds: HANDSHAKE.as_secs(), reason }
         }
-    };
+    }
+}
+
+/// Why a visit ended before this side did.
+pub(super) fn ended(coordinator: &str, error: &ConnectionError) -> Error {
+    failed(coordinator, Failure::from(error))
+}
+
+/// A connection over which nothing was said yet.
+pub(super) async fn visit(coordinator: &str, credentials: Credentials) -> Result<(Endpoint, Connection), Error> {
     let settings = Settings {
         name: credentials.identity().name.clone(),
         coordinator: coordinator.to_owned(),
@@ -57,10 +63,18 @@ pub async fn probe(coordinator: &str, credentials: Credentials) -> Result<Path, 
         models: None,
     };
     let connected = connect(&System::Real, &settings, &Membership::fixed(credentials), Duration::ZERO).await;
-    let (endpoint, connection) = connected.map_err(failed)?;
+    connected.map_err(|failure| failed(coordinator, failure))
+}
+
+/// Shakes hands with the coordinator at `host:port`, and leaves.
+///
+/// # Errors
+/// Nobody answers, or one side does not want the other.
+pub async fn probe(coordinator: &str, credentials: Credentials) -> Result<Path, Error> {
+    let (endpoint, connection) = visit(coordinator, credentials).await?;
     let settled = SETTLED.max(connection.rtt() * ROUND_TRIPS);
     if let Ok(error) = tokio::time::timeout(settled, connection.closed()).await {
-        return Err(failed(Failure::from(&error)));
+        return Err(ended(coordinator, &error));
     }
     let found = Path {
         address: connection.remote_address(),

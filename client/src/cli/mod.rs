@@ -401,8 +401,13 @@ async fn serve(
     Ok(code)
 }
 
-fn failure(error: agent::Error) -> Failure {
+/// What ended an agent, with its exit code and what to do.
+#[must_use]
+pub fn failure(error: agent::Error) -> Failure {
     match error {
+        agent::Error::Broken { .. } => {
+            Failure::new(UNREACHABLE, error).with_hint(Some("try again while no client of this identity runs"))
+        }
         agent::Error::Unreachable { .. } => {
             Failure::new(UNREACHABLE, error).with_hint(Some("check the address, and that UDP gets through to its port"))
         }

@@ -15,14 +15,22 @@ use tributary_coordinator::optimize::{Optimizer, Rule, Sgd};
 use super::times::Times;
 use crate::arguments;
 use crate::command::load::update;
-use crate::exit::{self, Failure, RUN_FAILED};
-use crate::output::{Format, Output};
+use crate::command::memory;
+use crate::exit::{self, Failure, INVALID, RUN_FAILED};
+use crate::output::{Format, Output, bytes};
 
 /// What a fold moves for each parameter: 4 bytes of the update read, 8 of the sum read and written.
 const FOLD_BYTES: usize = 20;
 
 /// What `a[i] += b[i]` over f32 moves: two values read, one written.
 const ADDITION_BYTES: usize = 12;
+
+/// What an update takes for each parameter while it waits for the aggregation.
+const UPDATE_BYTES: u64 = 4;
+
+/// What else is taken for each parameter: two sums of 8 bytes, of the fold alone and of the aggregation; two values of the
+/// plain addition; the model and the next one.
+const OTHER_BYTES: u64 = 32;
 
 /// What every update weighs: the examples of one client of the published federation.
 const WEIGHT: u64 = 600;
@@ -36,6 +44,7 @@ pub(super) fn run(arguments: &arguments::BenchFold, output: Output) -> Result<u8
     let (count, updates) = (size(arguments.parameters), arguments.updates);
     let threads = size(arguments.threads);
     let longest = Duration::from_secs_f64(arguments.seconds);
+    has_room(arguments.parameters, updates)?;
     let layout = Layout::new([("weights", Dtype::F32, vec![count])]).map_err(failed)?;
     let received: Vec<Parameters> = (0..).take(size(updates)).map(|seed| update(&layout, seed)).collect();
     let weight = Weight::new(WEIGHT).expect("a constant in range");
@@ -81,6 +90,19 @@ pub(super) fn run(arguments: &arguments::BenchFold, output: Output) -> Result<u8
         "aggregation_ms": aggregation.to_json(),
     }));
     Ok(exit::OK)
+}
+
+/// What would fill the memory is refused before any of it is taken.
+fn has_room(parameters: u64, updates: u64) -> Result<(), Failure> {
+    let needed = parameters * (UPDATE_BYTES * updates + OTHER_BYTES);
+    match memory::available() {
+        Some(free) if needed > free => {
+            let [size, needed, free] = [UPDATE_BYTES * parameters, needed, free].map(bytes);
+            let text = format!("{updates} updates of {size} take {needed} of this machine's memory, {free} are free");
+            Err(Failure::new(INVALID, text).with_hint(Some("give fewer --updates or fewer --parameters")))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]

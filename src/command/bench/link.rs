@@ -1,8 +1,10 @@
 //! `tributary bench link`: rounds of the run file's model over loopback with a real coordinator and real clients, all in
 //! this process, training left out. Beside it bare QUIC: the same bytes over as many connections, and nothing else. The two
-//! take turns, a few rounds each: what else the machine does, and how its cores share the work, strikes both.
+//! take turns, a few rounds each: what else the machine does, and how its cores share the work, strikes both. With an
+//! identity the way to its coordinator instead.
 
 mod bare;
+mod remote;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +23,7 @@ use tributary_common::identity::{Identity, Role};
 use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 use tributary_common::parameters::Parameters;
 use tributary_coordinator::optimize::Optimizer;
+use tributary_coordinator::round::Reason;
 use tributary_coordinator::server::{Limits, Run, Server};
 use tributary_coordinator::store::{Memory, Past};
 use tributary_coordinator::strategy::plan_text;
@@ -76,14 +79,21 @@ fn issue(authority: &Authority, role: Role, name: ClientId) -> Result<Credential
 }
 
 pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8, Failure> {
+    let Some(file) = &arguments.file else {
+        let identity = arguments.identity.as_ref().expect("one of both is required");
+        return remote::run(identity, arguments.coordinator.as_deref(), arguments.rounds, output);
+    };
     let clients = usize::try_from(arguments.clients).expect("bounded by the argument's range");
     let rounds = arguments.rounds;
-    let mut set = arguments.run.set.clone();
+    let mut set = arguments.set.clone();
     // One round more than is measured: in the first one everybody joins.
     let turn = rounds.min(TURN);
-    set.extend([format!("run.rounds={}", turn + 1), "evaluate.on=[]".to_owned(), "cohort.size=\"all\"".to_owned()]);
+    set.extend([format!("run.rounds={}", turn + 1), "cohort.size=\"all\"".to_owned()]);
     set.extend([format!("cohort.wait_for={clients}"), format!("cohort.quorum={clients}")]);
-    let file = RunFile::read(&arguments.run.file, &set)?;
+    let mut file = RunFile::read(file, &set)?;
+    // Nothing is measured but the link, so there is no accuracy to wait for either.
+    file.strategy.stop_at = None;
+    (file.strategy.rounds.evaluate, file.strategy.rounds.has_target) = (None, false);
     let federation = Federation::new()?;
     let runtime = Runtime::new().map_err(failed)?;
     let model = file.initial_model()?;
@@ -172,11 +182,10 @@ async fn ours(
     while let Some(ended) = agents.join_next().await {
         ended.map_err(failed)?.map_err(failed)?;
     }
-    served.map_err(failed)?;
-    let at = reported.lock().unwrap_or_else(PoisonError::into_inner);
-    let seconds: Vec<f64> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
-    if seconds.is_empty() {
-        return Err(failed("no round came to its end"));
+    match served.map_err(failed)?.reason {
+        Reason::Rounds => {}
+        reason => return Err(failed(reason).with_hint(Some("raise cohort.deadline, or give fewer --clients"))),
     }
-    Ok(seconds)
+    let at = reported.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
 }

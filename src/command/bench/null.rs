@@ -5,7 +5,7 @@ use tributary_common::id::Round;
 use tributary_common::message::{Ready, Results};
 use tributary_common::parameters::Parameters;
 
-use crate::command::load::{layout, update};
+use crate::command::load::{plan, sealed};
 
 /// Sends the same update in every round.
 pub(super) struct Null {
@@ -20,9 +20,9 @@ impl Null {
 
 impl Worker for Null {
     fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
-        let layout = layout(plan)?;
-        self.update = Some(update(&layout, 1));
-        Ok(Prepared { ready: Ready { examples: 1, holdout: 0 }, layout })
+        let plan = self::plan(plan)?;
+        self.update = Some(sealed(&plan, 1));
+        Ok(Prepared { ready: Ready { examples: 1, holdout: 0 }, layout: plan.model.layout })
     }
 
     fn train(&mut self, _: Round, _: &Parameters, _: &mut dyn Watch) -> Result<Update, String> {

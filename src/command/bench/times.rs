@@ -80,7 +80,7 @@ impl Times {
 }
 
 /// Milliseconds with as many digits as say something: `0.1234 ms`, `12.3 ms`.
-fn milliseconds(seconds: f64) -> String {
+pub(super) fn milliseconds(seconds: f64) -> String {
     match seconds * 1e3 {
         ms if ms < 1.0 => format!("{ms:.4} ms"),
         ms if ms < 100.0 => format!("{ms:.2} ms"),

@@ -10,10 +10,10 @@ use tributary_common::identity::Role;
 use tributary_common::model::input::EXAMPLE_VALUES_MAX;
 use tributary_coordinator::server::Limits;
 
-use super::{VALIDITY, memory};
+use super::VALIDITY;
 use crate::arguments;
 use crate::command::children::Children;
-use crate::command::{certs, doctor};
+use crate::command::{certs, doctor, memory};
 use crate::exit::{Failure, INVALID, RUN_FAILED};
 use crate::output::bytes;
 

@@ -3,7 +3,6 @@
 
 mod deployment;
 mod member;
-mod memory;
 mod synthetic;
 mod tally;
 
@@ -22,12 +21,13 @@ use tributary_common::net::{IDLE_TIMEOUT, KEEP_ALIVE, Windows};
 
 use super::certs;
 use super::children::Children;
+use super::memory;
 use crate::arguments;
 use crate::exit::{self, Failure, INVALID, RUN_FAILED, USAGE};
 use crate::output::{Format, Output, duration};
 use deployment::Deployment;
 use member::Member;
-pub(super) use synthetic::{layout, update};
+pub(super) use synthetic::{plan, sealed, update};
 use tally::Tally;
 
 /// The certificates of a load are valid for a day.

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Synthetic {
     name: ClientId,
     think: Duration,
-    layout: Option<Arc<Layout>>,
+    plan: Option<Plan>,
     trained: Trained,
     tally: Arc<Mutex<Tally>>,
 }
@@ -43,7 +43,7 @@ impl Trained {
 
 impl Synthetic {
     pub(super) fn new(name: &ClientId, think: Duration, tally: Arc<Mutex<Tally>>) -> Self {
-        Self { name: name.clone(), think, layout: None, trained: Trained::default(), tally }
+        Self { name: name.clone(), think, plan: None, trained: Trained::default(), tally }
     }
 
     pub(super) fn trained(&self) -> Trained {
@@ -51,10 +51,15 @@ impl Synthetic {
     }
 }
 
-/// The layout of the models that a plan is about.
-pub(in crate::command) fn layout(plan: &str) -> Result<Arc<Layout>, String> {
-    let document = Document::parse("plan", plan).map_err(|error| error.to_string())?;
-    Ok(Plan::parse(&document).map_err(|error| error.to_string())?.model.layout)
+/// What a coordinator says of its run.
+pub(in crate::command) fn plan(text: &str) -> Result<Plan, String> {
+    let document = Document::parse("plan", text).map_err(|error| error.to_string())?;
+    Plan::parse(&document).map_err(|error| error.to_string())
+}
+
+/// What leaves a device that did not train: small values, sealed by the plan's stages.
+pub(in crate::command) fn sealed(plan: &Plan, seed: u64) -> Parameters {
+    plan.stages.seal(update(&plan.model.layout, seed))
 }
 
 /// Values between ±0.005, none of them denormal, which would be slow to add.
@@ -77,14 +82,15 @@ pub(in crate::command) fn update(layout: &Arc<Layout>, seed: u64) -> Parameters 
 
 impl Worker for Synthetic {
     fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
-        let layout = layout(plan)?;
-        self.layout = Some(Arc::clone(&layout));
+        let plan = self::plan(plan)?;
+        let layout = Arc::clone(&plan.model.layout);
+        self.plan = Some(plan);
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).model(&layout);
         Ok(Prepared { ready: Ready { examples: 1, holdout: 0 }, layout })
     }
 
     fn train(&mut self, round: Round, _: &Parameters, watch: &mut dyn Watch) -> Result<Update, String> {
-        let layout = self.layout.as_ref().ok_or_else(|| "work came before the plan".to_owned())?;
+        let plan = self.plan.as_ref().ok_or_else(|| "work came before the plan".to_owned())?;
         let mut left = self.think;
         while !left.is_zero() {
             if !watch.goes_on(0, 1) {
@@ -94,7 +100,7 @@ impl Worker for Synthetic {
             std::thread::sleep(nap);
             left -= nap;
         }
-        let update = update(layout, seed_of(&self.name, round));
+        let update = sealed(plan, seed_of(&self.name, round));
         self.trained.now();
         Ok(Update { update, weight: 1 })
     }
