@@ -21,7 +21,7 @@ pub fn avg_pool2d(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
 fn composed(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
     let (_, output) = shape(window, x.shape())?;
     let (_, _, height, width) = output.dims4()?;
-    views(x, window, 0.0, [height, width])?.mean(4)
+    Tensor::stack(&views(x, window, 0.0, [height, width])?, 4)?.mean(4)
 }
 
 fn shape(window: [Window; 2], x: &Shape) -> Result<(AvgPool2d, Shape)> {
