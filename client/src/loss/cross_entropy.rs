@@ -17,7 +17,7 @@ pub(super) fn score<T: Real>(classes: usize, logits: &[T], labels: &[u32], gradi
 
 #[cfg(feature = "candle")]
 pub(super) fn graph(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
-    tributary_kernels::op::cross_entropy(logits, &Tensor::new(labels, logits.device())?)
+    tributary_kernels::op::composed::cross_entropy(logits, &Tensor::new(labels, logits.device())?)
 }
 
 /// softmax(logits) · share − hot, for `[models, batch, classes]`: `hot` holds the share of an example at its class, zeros

@@ -125,6 +125,24 @@ pub(super) fn normalised(dtype: &str, train: &str) -> Problem {
     Problem::new(&text, features, Labels::Classes(vec![0, 1, 2, 0, 1, 2, 0]))
 }
 
+/// Drawn things before a constant background, no square, through windows that leave the last row or column out. Where the
+/// background is, the pooled values are equal, and a gradient that each of them got would be too large.
+pub(super) fn backgrounds(dtype: &str, train: &str) -> Problem {
+    let text = format!(
+        "run = {{ seed = 4 }}\ninput = {{ shape = [1, 7, 6], classes = 3 }}\nmodel = {{ dtype = '{dtype}', layers = [\
+         {{ kind = 'conv2d', out = 3, kernel = 3, padding = 2 }}, {{ kind = 'max_pool2d', size = 3, stride = 2, padding = 1 }},\
+         'relu', {{ kind = 'conv2d', out = 4, kernel = 2, stride = 2, padding = 1 }},\
+         {{ kind = 'max_pool2d', size = 2, stride = 1 }}, 'relu', 'flatten', {{ kind = 'linear', out = 3 }}] }}\n\
+         train = {{ loss = 'cross_entropy', {train} }}"
+    );
+    let mut features = vec![0.5; 7 * 42];
+    for (example, image) in features.chunks_exact_mut(42).enumerate() {
+        image[8 + example] = 2.0;
+        image[20..22 + example % 3].fill(-1.0);
+    }
+    Problem::new(&text, features, Labels::Classes(vec![0, 1, 2, 0, 1, 2, 0]))
+}
+
 /// Three classes of sentences of four words, some of which come twice in one.
 pub(super) fn sentences(dtype: &str, train: &str) -> Problem {
     let text = format!(

@@ -35,8 +35,7 @@ impl Default for Conv2dOptions {
 /// `[out_channels, channels / groups, kernel height, kernel width]`.
 ///
 /// # Errors
-/// If the shapes, types or devices do not fit; on another device than the CPU also if stride or dilation differ
-/// between the axes.
+/// If the shapes, types or devices do not fit; on another device than the CPU also as [`composed`].
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return composed(x, weight, bias, options);
@@ -44,8 +43,11 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv2
     Operands { x, weight, bias }.apply(Conv2dOp { options })
 }
 
-/// The same out of candle's operators.
-fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
+/// [`conv2d`] out of candle's operators.
+///
+/// # Errors
+/// If the shapes, types or devices do not fit, or stride or dilation differ between the axes.
+pub fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
     let Conv2dOptions { stride, padding, dilation, groups, activation } = options;
     if stride[0] != stride[1] || dilation[0] != dilation[1] {
         bail!("conv2d: stride {stride:?} or dilation {dilation:?} differs between the axes: only the CPU runs that");
@@ -134,7 +136,7 @@ impl Parametrised for Conv2dOp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::testing::{check_gradients, same, tensor};
+    use crate::op::testing::{check_gradients, is_tested, on_cpu, same, tensor};
 
     fn cases() -> Vec<(Conv2dOptions, [Tensor; 3])> {
         let inputs = |x: [usize; 4], w: [usize; 4]| [tensor(1, &x), tensor(2, &w), tensor(3, &w[..1])];
@@ -153,9 +155,10 @@ mod tests {
     #[test]
     fn equals_candles_composition() {
         for (options, [x, w, b]) in cases() {
-            let y = conv2d(&x, &w, Some(&b), options).unwrap();
+            let [y, without] = [Some(&b), None].map(|bias| conv2d(&x, &w, bias, options).unwrap());
+            let [x, w, b] = [x, w, b].map(|input| on_cpu(&input));
             same(&y, &composed(&x, &w, Some(&b), options).unwrap());
-            same(&conv2d(&x, &w, None, options).unwrap(), &composed(&x, &w, None, options).unwrap());
+            same(&without, &composed(&x, &w, None, options).unwrap());
         }
     }
 
@@ -171,7 +174,17 @@ mod tests {
     }
 
     #[test]
+    fn empty_batch_has_a_gradient() {
+        for (options, [x, w, b]) in cases().into_iter().filter(|_| is_tested(&[0])) {
+            let inputs = [x.narrow(0, 0, 0).unwrap(), w, b];
+            check_gradients(&inputs, |[x, w, b]| conv2d(x, w, Some(b), options));
+        }
+    }
+
+    /// What no run file asks for, and only the kernels compute.
+    #[test]
     fn axes_may_differ_and_inputs_be_permuted() {
+        let tensor = |seed, dims: &[usize]| on_cpu(&tensor(seed, dims));
         let options = Conv2dOptions { stride: [1, 2], dilation: [2, 1], padding: [1, 0], ..Conv2dOptions::default() };
         let inputs = [tensor(1, &[2, 5, 6, 3]), tensor(2, &[3, 2, 2, 4]), tensor(3, &[4])];
         // Channels last to channels first, and a weight stored the other way round.
@@ -186,6 +199,7 @@ mod tests {
     #[test]
     fn shapes_that_do_not_fit_are_errors() {
         let options = Conv2dOptions::default();
+        let tensor = |seed, dims: &[usize]| on_cpu(&tensor(seed, dims));
         let (x, w) = (tensor(1, &[1, 2, 4, 4]), tensor(2, &[3, 2, 3, 3]));
         assert!(conv2d(&x, &tensor(2, &[3, 1, 3, 3]), None, options).is_err());
         assert!(conv2d(&x, &tensor(2, &[3, 2, 5, 3]), None, options).is_err());
