@@ -88,6 +88,34 @@ fn a_batch_beyond_the_memory_limit_is_refused_before_anything_is_allocated() {
     assert!(matches!(error, Error::TooLarge { batch: 9, .. }), "{error}");
 }
 
+/// What a convolution unfolds an example into is many times the example, and not there before its first step.
+#[test]
+fn a_kernel_beyond_the_memory_limit_is_refused_before_anything_is_allocated() {
+    // 16 planes of 1024 by 1024, 481 by 481 windows of 64 by 64: 61 GB of columns, or half of it for each of two groups.
+    for (kernel, groups, fits) in [(64, 1, false), (64, 2, false), (4, 1, true)] {
+        let text = format!(
+            "input = {{ shape = [16, 1024, 1024], classes = 2 }}\nmodel.layers = [{{ kind = 'conv2d', out = 2,\
+             kernel = {kernel}, stride = 2, groups = {groups} }}, {{ kind = 'max_pool2d', size = 481 }}, 'flatten',\
+             {{ kind = 'linear', out = 2 }}]\n\
+             train = {{ loss = 'cross_entropy', optimizer = {{ kind = 'sgd', lr = 1 }}, steps = 1, batch = 1 }}"
+        );
+        let plan = Arc::new(plan(&text));
+        assert_eq!(check_step(&plan, 1).is_ok(), fits, "kernel {kernel}");
+        let dataset = Features::Bytes(vec![0; 16 << 20]);
+        let dataset = Dataset::new("test", &plan.input, dataset, Labels::Classes(vec![0]), Vec::new()).unwrap();
+        let (client, model) = (ClientId::simulated(0, 1), Parameters::zeros(plan.model.layout.clone()));
+        let examples = Examples { dataset: &dataset, indices: &[0] };
+        let mut trainer = local(plan);
+        let trained =
+            trainer.train(&Task { round: Round(1), client: &client, model: &model, examples }, &mut Unwatched);
+        let measured = trainer.evaluate(&model, &examples, &mut Unwatched);
+        for error in [trained.err(), measured.err()] {
+            assert_eq!(error.is_none(), fits, "{error:?}");
+            assert!(error.is_none_or(|error| matches!(error, Error::TooLarge { .. })));
+        }
+    }
+}
+
 /// Every constant that an optimiser has, alone and with others.
 pub(super) const OPTIMIZERS: [&str; 4] = [
     "{ kind = 'sgd', lr = 0.05 }",
