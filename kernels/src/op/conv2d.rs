@@ -126,9 +126,8 @@ impl Parametrised for Conv2dOp {
     fn backward_in<T: Element>(&self, operands: Operands<'_>, y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let (shape, _) = self.shape(operands.x.shape(), operands.weight.shape())?;
         let dy = before::<T>(self.options.activation, y, dy)?;
-        let mut workspace = Workspace::new();
         operands.gradients::<T>(&dy, |[x, weight, dy], gradients| {
-            conv2d::backward(shape, x, weight, dy, gradients, &mut workspace);
+            conv2d::backward(shape, x, weight, dy, gradients, &mut Workspace::new());
         })
     }
 }
