@@ -82,7 +82,7 @@ fn softmax_cross_entropy(bencher: Bencher<'_, '_>, batch: usize) {
     let (logits, mut gradient) = (numbers(batch * 10), numbers(batch * 10));
     let labels: Vec<u32> = (0..10).cycle().take(batch).collect();
     bencher.counter(ItemsCount::new(batch)).bench_local(|| {
-        black_box_drop(cross_entropy::score(10, black_box(&logits), &labels, Some(&mut gradient)));
+        black_box_drop(cross_entropy::loss(10, black_box(&logits), &labels, Some(&mut gradient)));
     });
 }
 

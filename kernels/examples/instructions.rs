@@ -113,7 +113,7 @@ fn conv2d_backward(times: u32) {
 fn cross_entropy(times: u32) {
     let (logits, mut gradient) = (numbers(640), numbers(640));
     let labels: Vec<u32> = (0..64).map(|i| i % 10).collect();
-    repeat(times, || _ = black_box(cross_entropy::score(10, black_box(&logits), &labels, Some(&mut gradient))));
+    repeat(times, || _ = black_box(cross_entropy::loss(10, black_box(&logits), &labels, Some(&mut gradient))));
 }
 
 fn embedding_update(times: u32) {

@@ -12,7 +12,7 @@ pub(super) const ROW: Row<Loss> =
     Row { name: "cross_entropy", help: "negative log-likelihood of the true class", parse: |_| Ok(Loss::CrossEntropy) };
 
 pub(super) fn score<T: Real>(classes: usize, logits: &[T], labels: &[u32], gradient: Option<&mut [T]>) -> f64 {
-    cross_entropy::score(classes, logits, labels, gradient).loss
+    cross_entropy::loss(classes, logits, labels, gradient)
 }
 
 #[cfg(feature = "candle")]

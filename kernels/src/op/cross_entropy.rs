@@ -62,8 +62,7 @@ impl CrossEntropyOp {
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (classes, labels) = checked(l1.shape(), s2, l2)?;
-        let score = cross_entropy::score(classes, read::<T>(s1, l1)?, labels, None);
-        let mean = score.loss / labels.len().max(1) as f64;
+        let mean = cross_entropy::loss(classes, read::<T>(s1, l1)?, labels, None) / labels.len().max(1) as f64;
         Ok((T::to_cpu_storage_owned(vec![<T as Real>::from_f64(mean)]), Shape::from(())))
     }
 
@@ -72,7 +71,7 @@ impl CrossEntropyOp {
         let factor = dy.to_scalar::<T>()?;
         let (_, classes) = logits.dims2()?;
         let dx = compute::<T, 1>([logits], logits.shape(), |[logits], dx| {
-            let _ = cross_entropy::score(classes, logits, &labels, Some(dx));
+            let _ = cross_entropy::loss(classes, logits, &labels, Some(dx));
             dx.iter_mut().for_each(|g| *g *= factor);
         })?;
         Ok(Some(dx))
