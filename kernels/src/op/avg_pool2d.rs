@@ -17,7 +17,7 @@ pub fn avg_pool2d(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
     if x.device().is_cpu() { apply(AvgPool2dOp { window }, x) } else { composed(x, window) }
 }
 
-/// [`avg_pool2d`] out of candle's operators, whose own pooling has no padding and no gradient where windows overlap.
+/// [`avg_pool2d()`] out of candle's operators, whose own pooling has no padding and no gradient where windows overlap.
 ///
 /// # Errors
 /// If the window does not fit.

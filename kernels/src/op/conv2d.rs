@@ -43,7 +43,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv2
     Operands { x, weight, bias }.apply(Conv2dOp { options })
 }
 
-/// [`conv2d`] out of candle's operators.
+/// [`conv2d()`] out of candle's operators.
 ///
 /// # Errors
 /// If the shapes, types or devices do not fit, or stride or dilation differ between the axes.

@@ -22,7 +22,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// [`cross_entropy`] out of candle's operators, of a batch that is not empty. The maximum only moves the exponents, so no
+/// [`cross_entropy()`] out of candle's operators, of a batch that is not empty. The maximum only moves the exponents, so no
 /// gradient flows through it.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ pub fn embedding(indices: &Tensor, table: &Tensor) -> Result<Tensor> {
     apply(EmbeddingOp { places }, table)?.reshape([indices.dims(), &table.dims()[1..]].concat())
 }
 
-/// [`embedding`] out of candle's operators.
+/// [`embedding()`] out of candle's operators.
 ///
 /// # Errors
 /// If an index is not below the count, or the shapes, types or devices do not fit.

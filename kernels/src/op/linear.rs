@@ -18,7 +18,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Ac
     Operands { x, weight, bias }.apply(LinearOp { activation })
 }
 
-/// [`linear`] out of candle's operators.
+/// [`linear()`] out of candle's operators.
 ///
 /// # Errors
 /// If the shapes, types or devices do not fit.

@@ -17,7 +17,7 @@ pub fn max_pool2d(x: &Tensor, window: [Window; 2]) -> Result<Tensor> {
     if x.device().is_cpu() { apply(MaxPool2dOp { window }, x) } else { composed(x, window) }
 }
 
-/// [`max_pool2d`] out of candle's operators. candle's own pooling has a wrong gradient where kernel and stride differ, and no
+/// [`max_pool2d()`] out of candle's operators. candle's own pooling has a wrong gradient where kernel and stride differ, and no
 /// padding; its maximum loses a NaN and gives every one of equal values the whole gradient.
 ///
 /// # Errors
