@@ -99,11 +99,11 @@ const HALVES: [Window; 2] = [Window { kernel: 2, stride: 2, padding: 0, dilation
 #[divan::bench(args = BATCHES)]
 fn max_pool2d_both(bencher: Bencher<'_, '_>, batch: usize) {
     let shape = MaxPool2d { planes: batch * PLANES, input: [28; 2], window: HALVES };
-    let (mut x, mut y) = (numbers(batch * PLANES * PLANE), numbers(batch * PLANES * PLANE / 4));
-    let mut indices = vec![0; y.len()];
+    let (x, mut y) = (numbers(batch * PLANES * PLANE), numbers(batch * PLANES * PLANE / 4));
+    let (mut indices, mut dx) = (vec![0; y.len()], x.clone());
     bencher.counter(ItemsCount::new(batch)).bench_local(|| {
         max_pool2d::forward(shape, black_box(&x), black_box(&mut y), &mut indices);
-        max_pool2d::backward(shape, &y, &indices, black_box(&mut x));
+        max_pool2d::backward(shape, &y, &indices, black_box(&mut dx));
     });
 }
 
@@ -111,10 +111,11 @@ fn max_pool2d_both(bencher: Bencher<'_, '_>, batch: usize) {
 #[divan::bench(args = BATCHES)]
 fn avg_pool2d_both(bencher: Bencher<'_, '_>, batch: usize) {
     let shape = AvgPool2d { planes: batch * PLANES, input: [28; 2], window: HALVES };
-    let (mut x, mut y) = (numbers(batch * PLANES * PLANE), numbers(batch * PLANES * PLANE / 4));
+    let (x, mut y) = (numbers(batch * PLANES * PLANE), numbers(batch * PLANES * PLANE / 4));
+    let mut dx = x.clone();
     bencher.counter(ItemsCount::new(batch)).bench_local(|| {
         avg_pool2d::forward(shape, black_box(&x), black_box(&mut y));
-        avg_pool2d::backward(shape, &y, black_box(&mut x));
+        avg_pool2d::backward(shape, &y, black_box(&mut dx));
     });
 }
 
