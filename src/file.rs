@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tributary_client::cli;
 use tributary_client::plan::Plan;
 use tributary_client::supply::{Dealt, Supply};
+use tributary_client::trainer::check_step;
 use tributary_common::config::Document;
 use tributary_common::model::initial;
 use tributary_common::parameters::{Parameters, safetensors};
@@ -56,6 +57,14 @@ impl RunFile {
             return Err(Failure::new(INVALID, text)
                 .with_hint(Some("write data.test = { every = 5 }, or \"source\" where the source has test files")));
         }
+        Ok(dealt)
+    }
+
+    /// The same, where a client's step takes no more memory than trainers allow.
+    pub(crate) fn deal_to_train(&self) -> Result<Dealt, Failure> {
+        let dealt = self.deal()?;
+        let most = dealt.parts.iter().map(<[u32]>::len).max().unwrap_or_default();
+        check_step(&self.plan, most)?;
         Ok(dealt)
     }
 

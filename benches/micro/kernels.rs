@@ -2,13 +2,17 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box, black_box_drop};
+use tributary_kernels::avg_pool2d::AvgPool2d;
 use tributary_kernels::conv2d::{self, Conv2d, Gradients};
-use tributary_kernels::cross_entropy;
+use tributary_kernels::embedding::{self, Embedding};
+use tributary_kernels::group_norm::{self, GroupNorm};
 use tributary_kernels::linear::{self, Linear};
+use tributary_kernels::max_pool2d::{self, MaxPool2d};
 use tributary_kernels::relu::Activation;
 use tributary_kernels::sgd::{self, Momentum, Step};
 use tributary_kernels::window::Window;
 use tributary_kernels::workspace::Workspace;
+use tributary_kernels::{avg_pool2d, cross_entropy, dropout};
 
 /// Examples of a batch.
 const BATCHES: [usize; 3] = [10, 32, 64];
@@ -82,7 +86,73 @@ fn softmax_cross_entropy(bencher: Bencher<'_, '_>, batch: usize) {
     let (logits, mut gradient) = (numbers(batch * 10), numbers(batch * 10));
     let labels: Vec<u32> = (0..10).cycle().take(batch).collect();
     bencher.counter(ItemsCount::new(batch)).bench_local(|| {
-        black_box_drop(cross_entropy::score(10, black_box(&logits), &labels, Some(&mut gradient)));
+        black_box_drop(cross_entropy::loss(10, black_box(&logits), &labels, Some(&mut gradient)));
+    });
+}
+
+/// Planes behind the CNN's first convolution, and how they are halved.
+const PLANES: usize = 32;
+const PLANE: usize = 28 * 28;
+const HALVES: [Window; 2] = [Window { kernel: 2, stride: 2, padding: 0, dilation: 1 }; 2];
+
+/// Forward as in training, and backward.
+#[divan::bench(args = BATCHES)]
+fn max_pool2d_both(bencher: Bencher<'_, '_>, batch: usize) {
+    let shape = MaxPool2d { planes: batch * PLANES, input: [28; 2], window: HALVES };
+    let (x, mut y) = (numbers(batch * PLANES * PLANE), numbers(batch * PLANES * PLANE / 4));
+    let (mut indices, mut dx) = (vec![0; y.len()], x.clone());
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| {
+        max_pool2d::forward(shape, black_box(&x), black_box(&mut y), &mut indices);
+        max_pool2d::backward(shape, &y, &indices, black_box(&mut dx));
+    });
+}
+
+/// Forward and backward.
+#[divan::bench(args = BATCHES)]
+fn avg_pool2d_both(bencher: Bencher<'_, '_>, batch: usize) {
+    let shape = AvgPool2d { planes: batch * PLANES, input: [28; 2], window: HALVES };
+    let (x, mut y) = (numbers(batch * PLANES * PLANE), numbers(batch * PLANES * PLANE / 4));
+    let mut dx = x.clone();
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| {
+        avg_pool2d::forward(shape, black_box(&x), black_box(&mut y));
+        avg_pool2d::backward(shape, &y, black_box(&mut dx));
+    });
+}
+
+/// Forward and backward; layer and root mean square normalisation are the same loops over other rows.
+#[divan::bench(args = BATCHES)]
+fn group_norm_both(bencher: Bencher<'_, '_>, batch: usize) {
+    let shape = GroupNorm { batch, channels: PLANES, groups: 8, positions: PLANE, epsilon: 1e-5 };
+    let (x, weight, bias) = (numbers(batch * PLANES * PLANE), numbers(PLANES), numbers(PLANES));
+    let (mut y, mut dx, mut dweight, mut dbias) = (x.clone(), x.clone(), weight.clone(), bias.clone());
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| {
+        group_norm::forward(shape, Activation::Relu, black_box(&x), &weight, &bias, black_box(&mut y));
+        let all = Gradients { input: Some(&mut dx), weight: Some(&mut dweight), bias: Some(&mut dbias) };
+        group_norm::backward(shape, &x, &weight, &y, all);
+        black_box_drop(&mut dx);
+    });
+}
+
+/// Sentences of 64 words from a table of 10,000: forward, and the step of the rows that were read.
+#[divan::bench(args = BATCHES)]
+fn embedding_both(bencher: Bencher<'_, '_>, batch: usize) {
+    let shape = Embedding { count: 10_000, size: 64 };
+    let places: Vec<u32> = (0_u32..10_000).map(|i| i * 37 % 10_000).cycle().take(batch * 64).collect();
+    let (mut table, mut y) = (numbers(640_000), numbers(batch * 64 * 64));
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| {
+        embedding::forward(shape, black_box(&places), &table, black_box(&mut y));
+        embedding::backward_update(shape, STEP, &places, &y, black_box(&mut table));
+    });
+}
+
+/// The factors from numbers that were drawn, and their product with the values, behind the first layer of the 2NN.
+#[divan::bench(args = BATCHES)]
+fn dropout_forward(bencher: Bencher<'_, '_>, batch: usize) {
+    let uniform: Vec<f32> = numbers(batch * 200).into_iter().map(|value| value * 10.0 + 0.5).collect();
+    let (mut mask, mut x) = (numbers(uniform.len()), numbers(uniform.len()));
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| {
+        dropout::mask(black_box(&uniform), 0.5, &mut mask);
+        dropout::apply(&mask, black_box(&mut x));
     });
 }
 

@@ -127,7 +127,7 @@ impl Worker for Crew {
         let work = self.at_work.as_mut().ok_or_else(not_prepared)?;
         let examples = Examples { dataset: &work.dataset, indices: &work.train };
         let task = Task { round, client: &self.name, model, examples };
-        let trained = work.trainer.train(&task, &mut Watched(watch)).map_err(|error| error.to_string())?;
+        let trained = work.trainer.train(&task, &mut Watched(watch)).map_err(|error| error.advice())?;
         Ok(Update { update: work.plan.stages.seal(trained.update), weight: trained.weight })
     }
 
@@ -142,7 +142,7 @@ impl Worker for Crew {
             let examples = Examples { dataset, indices };
             evaluate_in_pieces(&mut **trainer, model, &examples, &mut Watched(watch))
                 .map(Some)
-                .map_err(|error| error.to_string())
+                .map_err(|error| error.advice())
         };
         let is_evaluator = role == Role::Evaluator;
         Ok(Results {

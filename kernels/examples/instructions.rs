@@ -22,7 +22,7 @@ use tributary_kernels::rms_norm::{self, RmsNorm};
 use tributary_kernels::sgd::{self, Momentum, Step};
 use tributary_kernels::window::Window;
 use tributary_kernels::workspace::Workspace;
-use tributary_kernels::{cross_entropy, divide};
+use tributary_kernels::{cross_entropy, divide, dropout};
 
 const STEP: Step<f32> = Step { learning_rate: 0.01, weight_decay: 0.0 };
 const LINEAR: Linear = Linear { batch: 32, inputs: 784, outputs: 200 };
@@ -50,10 +50,13 @@ type Kernel = fn(u32);
 /// Every kernel by its name.
 const KERNELS: &[(&str, Kernel)] = &[
     ("avg_pool2d", avg_pool2d),
+    ("avg_pool2d_backward", avg_pool2d_backward),
     ("conv2d", conv2d),
     ("conv2d_backward", conv2d_backward),
     ("cross_entropy", cross_entropy),
     ("divide_bytes", divide_bytes),
+    ("dropout", dropout),
+    ("embedding", embedding),
     ("embedding_update", embedding_update),
     ("fold", fold),
     ("fold_small", fold_small),
@@ -64,8 +67,10 @@ const KERNELS: &[(&str, Kernel)] = &[
     ("linear", linear),
     ("linear_update", linear_update),
     ("max_pool2d", max_pool2d),
+    ("max_pool2d_backward", max_pool2d_backward),
     ("max_pool2d_maxima", max_pool2d_maxima),
     ("rms_norm", rms_norm),
+    ("rms_norm_backward", rms_norm_backward),
     ("sgd_momentum", sgd_momentum),
 ];
 
@@ -82,6 +87,12 @@ fn avg_pool2d(times: u32) {
     let shape = AvgPool2d { planes: PLANES, input: [SIDE; 2], window: HALVES };
     let (x, mut y) = (numbers(PLANES * SIDE * SIDE), numbers(PLANES * SIDE * SIDE / 4));
     repeat(times, || avg_pool2d::forward(shape, black_box(&x), black_box(&mut y)));
+}
+
+fn avg_pool2d_backward(times: u32) {
+    let shape = AvgPool2d { planes: PLANES, input: [SIDE; 2], window: HALVES };
+    let (dy, mut dx) = (numbers(PLANES * SIDE * SIDE / 4), numbers(PLANES * SIDE * SIDE));
+    repeat(times, || avg_pool2d::backward(shape, black_box(&dy), black_box(&mut dx)));
 }
 
 const fn convolution() -> Conv2d {
@@ -113,7 +124,24 @@ fn conv2d_backward(times: u32) {
 fn cross_entropy(times: u32) {
     let (logits, mut gradient) = (numbers(640), numbers(640));
     let labels: Vec<u32> = (0..64).map(|i| i % 10).collect();
-    repeat(times, || _ = black_box(cross_entropy::score(10, black_box(&logits), &labels, Some(&mut gradient))));
+    repeat(times, || _ = black_box(cross_entropy::loss(10, black_box(&logits), &labels, Some(&mut gradient))));
+}
+
+/// The factors from numbers that the caller drew, and their product with the values.
+fn dropout(times: u32) {
+    let uniform: Vec<f32> = (0..16_384_u16).map(|i| f32::from(i.wrapping_mul(40_503)) / 65_536.0).collect();
+    let (mut mask, mut x) = (numbers(uniform.len()), numbers(uniform.len()));
+    repeat(times, || {
+        dropout::mask(black_box(&uniform), 0.5, &mut mask);
+        dropout::apply(&mask, black_box(&mut x));
+    });
+}
+
+fn embedding(times: u32) {
+    let shape = Embedding { count: 1000, size: 64 };
+    let indices: Vec<u32> = (0..512).map(|i| i * 37 % 1000).collect();
+    let (table, mut y) = (numbers(64_000), numbers(512 * 64));
+    repeat(times, || embedding::forward(shape, black_box(&indices), black_box(&table), black_box(&mut y)));
 }
 
 fn embedding_update(times: u32) {
@@ -203,16 +231,33 @@ fn max_pool2d(times: u32) {
     repeat(times, || max_pool2d::forward(POOL, black_box(&x), black_box(&mut y), black_box(&mut indices)));
 }
 
+fn max_pool2d_backward(times: u32) {
+    let (x, mut y) = (numbers(PLANES * SIDE * SIDE), numbers(PLANES * SIDE * SIDE / 4));
+    let (mut indices, mut dx) = (vec![0; y.len()], x.clone());
+    max_pool2d::forward(POOL, &x, &mut y, &mut indices);
+    repeat(times, || max_pool2d::backward(POOL, black_box(&y), black_box(&indices), black_box(&mut dx)));
+}
+
 fn max_pool2d_maxima(times: u32) {
     let (x, mut y) = (numbers(PLANES * SIDE * SIDE), numbers(PLANES * SIDE * SIDE / 4));
     repeat(times, || max_pool2d::maxima(POOL, black_box(&x), black_box(&mut y)));
 }
 
+const SQUARES: RmsNorm = RmsNorm { rows: 64, size: 256, epsilon: 1e-6 };
+
+fn rms_norm_backward(times: u32) {
+    let (x, weight, dy) = (numbers(64 * 256), numbers(256), numbers(64 * 256));
+    let (mut dx, mut dweight) = (x.clone(), weight.clone());
+    repeat(times, || {
+        let all = Gradients { input: Some(&mut dx), weight: Some(&mut dweight), bias: None };
+        rms_norm::backward(SQUARES, black_box(&x), &weight, black_box(&dy), all);
+    });
+}
+
 fn rms_norm(times: u32) {
-    let shape = RmsNorm { rows: 64, size: 256, epsilon: 1e-6 };
     let (x, weight) = (numbers(64 * 256), numbers(256));
     let mut y = x.clone();
-    repeat(times, || rms_norm::forward(shape, Activation::Identity, black_box(&x), &weight, black_box(&mut y)));
+    repeat(times, || rms_norm::forward(SQUARES, Activation::Identity, black_box(&x), &weight, black_box(&mut y)));
 }
 
 fn divide_bytes(times: u32) {

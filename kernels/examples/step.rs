@@ -129,7 +129,7 @@ impl Perceptron {
     fn step(&mut self) {
         self.forward();
         let last = self.layers.last_mut().expect("there is a layer");
-        let _ = cross_entropy::score(10, &last.y, &self.labels, Some(&mut last.dy));
+        let _ = cross_entropy::loss(10, &last.y, &self.labels, Some(&mut last.dy));
         for i in (0..self.layers.len()).rev() {
             let (before, rest) = self.layers.split_at_mut(i);
             match before.last_mut() {
@@ -238,7 +238,7 @@ impl Convolutional {
 
     fn step(&mut self) {
         self.forward();
-        let _ = cross_entropy::score(10, &self.last.y, &self.labels, Some(&mut self.last.dy));
+        let _ = cross_entropy::loss(10, &self.last.y, &self.labels, Some(&mut self.last.dy));
         self.last.backward(&self.hidden.y, Some(&mut self.hidden.dy));
         self.hidden.backward(&self.second.pooled, Some(&mut self.second.dpooled));
         self.second.backward(&self.first.pooled, Some(&mut self.first.dpooled), &mut self.workspace);

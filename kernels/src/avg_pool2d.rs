@@ -80,6 +80,7 @@ pub fn backward<T: Real>(shape: AvgPool2d, dy: &[T], dx: &mut [T]) {
 mod tests {
     use super::*;
     use crate::finite_difference::{assert_close, dot, gradient, values};
+    use crate::window::under;
 
     fn run(shape: AvgPool2d, x: &[f64]) -> Vec<f64> {
         let [height, width] = shape.output().unwrap();
@@ -95,13 +96,42 @@ mod tests {
         assert_close(&y, &[1.0, 2.0, 3.0, 4.0], 1e-15);
     }
 
+    /// Kernel, stride, padding and dilation along both axes.
+    fn shapes() -> impl Iterator<Item = AvgPool2d> {
+        let window = |[kernel, stride, padding, dilation]: [usize; 4]| Window { kernel, stride, padding, dilation };
+        [
+            (2, [4, 6], [2, 2, 0, 1], [2, 2, 0, 1]),
+            (3, [5, 7], [3, 1, 1, 1], [3, 1, 1, 1]),
+            (1, [7, 4], [2, 3, 1, 1], [2, 3, 1, 1]),
+            (2, [7, 8], [2, 1, 2, 3], [3, 2, 1, 2]),
+            (0, [4, 4], [2, 2, 0, 1], [2, 2, 0, 1]),
+        ]
+        .into_iter()
+        .map(move |(planes, input, v, h)| AvgPool2d { planes, input, window: [window(v), window(h)] })
+    }
+
+    #[test]
+    fn forward_equals_the_definition() {
+        for shape in shapes() {
+            let [height, width] = shape.input;
+            let [rows, columns] = shape.output().unwrap();
+            let x = values(5, shape.planes * height * width);
+            let area = (shape.window[0].kernel * shape.window[1].kernel) as f64;
+            let mut expected = Vec::new();
+            for output in 0..shape.planes * rows * columns {
+                let plane = &x[output / (rows * columns) * height * width..];
+                let at = [output / columns % rows, output % columns];
+                let sum: f64 = under(shape.window, shape.input, at).into_iter().map(|place| plane[place]).sum();
+                expected.push(sum / area);
+            }
+            assert_close(&run(shape, &x), &expected, 1e-14);
+        }
+    }
+
     #[test]
     fn gradient_agrees_with_differences() {
-        for (planes, input, kernel, stride, padding) in
-            [(2, [4, 6], 2, 2, 0), (3, [5, 7], 3, 1, 1), (1, [7, 4], 2, 3, 1), (0, [4, 4], 2, 2, 0)]
-        {
-            let window = [Window { kernel, stride, padding, dilation: 1 }; 2];
-            let shape = AvgPool2d { planes, input, window };
+        for shape in shapes() {
+            let AvgPool2d { planes, input, .. } = shape;
             let x = values(5, planes * input[0] * input[1]);
             let c = values(6, run(shape, &x).len());
             let mut dx = vec![f64::NAN; x.len()];

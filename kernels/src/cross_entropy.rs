@@ -5,38 +5,29 @@
 
 use crate::real::Real;
 
-/// What one batch adds to the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Score {
-    /// Sum over the batch, not its mean, in nats.
-    pub loss: f64,
-    /// Examples whose largest logit (the first of equals) is the label's.
-    pub correct: u64,
-}
-
-/// Scores logits `[B, classes]` against `labels`. With `gradient`, also writes the gradient of the *mean* loss with
-/// respect to the logits.
+/// The sum over the batch, in nats, of the losses of logits `[B, classes]` against `labels`. With `gradient`, also writes
+/// the gradient of the *mean* loss with respect to the logits.
 ///
 /// # Panics
 /// If the lengths differ from the shape or a label is not below `classes`.
 #[must_use]
-pub fn score<T: Real>(classes: usize, logits: &[T], labels: &[u32], gradient: Option<&mut [T]>) -> Score {
+pub fn loss<T: Real>(classes: usize, logits: &[T], labels: &[u32], gradient: Option<&mut [T]>) -> f64 {
     assert_eq!(logits.len(), labels.len() * classes, "one row of {classes} logits per label");
-    let mut score = Score::default();
+    let mut loss = 0.0;
     let rows = labels.iter().zip(logits.chunks_exact(classes.max(1)));
     match gradient {
         None => {
             for (&label, row) in rows {
-                let (best, largest) = largest(row);
+                let largest = largest(row);
                 let sum: f64 = row.iter().map(|&z| (z - largest).exp().to_f64()).sum();
-                score.add(label, best, sum.ln() + (largest - row[label as usize]).to_f64());
+                loss += sum.ln() + (largest - row[label as usize]).to_f64();
             }
         }
         Some(gradient) => {
             assert_eq!(gradient.len(), logits.len(), "one gradient per logit");
             let scale = 1.0 / labels.len() as f64;
             for ((&label, row), g) in rows.zip(gradient.chunks_exact_mut(classes.max(1))) {
-                let (best, largest) = largest(row);
+                let largest = largest(row);
                 let mut sum = 0.0;
                 for (g, &z) in g.iter_mut().zip(row) {
                     *g = (z - largest).exp();
@@ -45,29 +36,16 @@ pub fn score<T: Real>(classes: usize, logits: &[T], labels: &[u32], gradient: Op
                 let factor = T::from_f64(scale / sum);
                 g.iter_mut().for_each(|g| *g *= factor);
                 g[label as usize] -= T::from_f64(scale);
-                score.add(label, best, sum.ln() + (largest - row[label as usize]).to_f64());
+                loss += sum.ln() + (largest - row[label as usize]).to_f64();
             }
         }
     }
-    score
+    loss
 }
 
-impl Score {
-    fn add(&mut self, label: u32, best: usize, loss: f64) {
-        self.loss += loss;
-        self.correct += u64::from(best == label as usize);
-    }
-}
-
-/// Index and value of the row's largest logit. A NaN never wins, but makes the sum and so the loss a NaN.
-fn largest<T: Real>(row: &[T]) -> (usize, T) {
-    let mut best = (0, row[0]);
-    for (i, &z) in row.iter().enumerate() {
-        if z > best.1 {
-            best = (i, z);
-        }
-    }
-    best
+/// The row's largest logit. A NaN never wins, but makes the sum and so the loss a NaN.
+fn largest<T: Real>(row: &[T]) -> T {
+    row.iter().fold(row[0], |best, &z| if z > best { z } else { best })
 }
 
 #[cfg(test)]
@@ -77,38 +55,34 @@ mod tests {
 
     #[test]
     fn uniform_logits_cost_the_logarithm_of_the_classes() {
-        let s = score(4, &[0.5_f32; 8], &[0, 3], None);
-        assert_close(&[s.loss], &[2.0 * 4_f64.ln()], 1e-12);
-        // The first of equals is class 0: right once.
-        assert_eq!(s.correct, 1);
+        assert_close(&[loss(4, &[0.5_f32; 8], &[0, 3], None)], &[2.0 * 4_f64.ln()], 1e-12);
     }
 
     #[test]
     fn huge_logits_neither_overflow_nor_vanish() {
         let mut g = [0.0; 2];
-        let s = score(2, &[1e4, -1e4], &[1], Some(&mut g));
-        assert_close(&[s.loss], &[2e4], 1e-12);
+        assert_close(&[loss(2, &[1e4, -1e4], &[1], Some(&mut g))], &[2e4], 1e-12);
         assert_close(&g, &[1.0, -1.0], 1e-12);
     }
 
     #[test]
-    fn gradient_agrees_with_differences_and_score_does_not_depend_on_it() {
+    fn gradient_agrees_with_differences_and_the_loss_does_not_depend_on_it() {
         let (classes, labels) = (5, [0, 4, 2]);
         let z = values(3, 15);
         let mut g = vec![0.0; 15];
-        let with = score(classes, &z, &labels, Some(&mut g));
-        assert_close(&[with.loss], &[score(classes, &z, &labels, None).loss], 1e-15);
-        assert_close(&g, &gradient(&z, |z| score(classes, z, &labels, None).loss / 3.0), 1e-8);
+        let with = loss(classes, &z, &labels, Some(&mut g));
+        assert_close(&[with], &[loss(classes, &z, &labels, None)], 1e-15);
+        assert_close(&g, &gradient(&z, |z| loss(classes, z, &labels, None) / 3.0), 1e-8);
     }
 
     #[test]
     fn not_a_number_reaches_the_loss() {
-        assert!(score(3, &[0.0, f64::NAN, 1.0], &[2], None).loss.is_nan());
-        assert!(score(3, &[f64::NAN, 0.0, 1.0], &[2], None).loss.is_nan());
+        assert!(loss(3, &[0.0, f64::NAN, 1.0], &[2], None).is_nan());
+        assert!(loss(3, &[f64::NAN, 0.0, 1.0], &[2], None).is_nan());
     }
 
     #[test]
-    fn empty_batch_scores_nothing() {
-        assert_eq!(score::<f32>(3, &[], &[], Some(&mut [])), Score::default());
+    fn empty_batch_loses_nothing() {
+        assert_close(&[loss::<f32>(3, &[], &[], Some(&mut []))], &[0.0], 0.0);
     }
 }

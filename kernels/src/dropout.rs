@@ -30,6 +30,7 @@ pub fn apply<T: Real>(mask: &[T], x: &mut [T]) {
 #[expect(clippy::float_cmp, reason = "these results are exact")]
 mod tests {
     use super::*;
+    use crate::finite_difference::{assert_close, dot, gradient, values};
 
     #[test]
     fn drops_below_the_rate_and_scales_the_rest() {
@@ -39,6 +40,20 @@ mod tests {
         let mut x = [1.0, 1.0, 2.0, -3.0];
         apply(&factors, &mut x);
         assert_eq!(x, [0.0, 0.0, 8.0, -12.0]);
+    }
+
+    /// Backward is forward with the same mask.
+    #[test]
+    fn gradient_agrees_with_differences() {
+        let uniform: Vec<f32> = values(1, 20).into_iter().map(|value| value.abs() as f32).collect();
+        let (x, c, mut factors) = (values(2, 20), values(3, 20), vec![0.0; 20]);
+        mask(&uniform, 0.4, &mut factors);
+        let run = |x: &[f64]| {
+            let mut y = x.to_vec();
+            apply(&factors, &mut y);
+            y
+        };
+        assert_close(&run(&c), &gradient(&x, |x| dot(&run(x), &c)), 1e-8);
     }
 
     #[test]

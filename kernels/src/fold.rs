@@ -400,12 +400,12 @@ mod tests {
         let is_folded = largest.is_some();
         assert!(acc.iter().zip(&expected).all(|(&acc, &folded)| acc == if is_folded { folded } else { 7 }));
         for term in [term, Term::new(bits, n, f64::MAX)] {
-            let mut acc = vec![7_i64; delta.len()];
-            fold_f64(&mut acc, delta, term);
-            assert_eq!(acc, expected, "the path this processor takes");
-            let mut acc = vec![7_i64; delta.len()];
-            Fold { acc: &mut acc, delta, term }.run();
-            assert_eq!(acc, expected, "the portable path");
+            let on_each = widest::on_each(|| {
+                let mut acc = vec![7_i64; delta.len()];
+                fold_f64(&mut acc, delta, term);
+                acc
+            });
+            assert!(on_each.iter().all(|acc| *acc == expected), "{on_each:?} is not {expected:?}");
             if term.is_small {
                 let (scale, n) = (term.scale, [term.n as f64]);
                 let mut acc = vec![7_i64; delta.len()];
@@ -414,17 +414,21 @@ mod tests {
                 FoldSmall::<_, 1, true> { acc: &mut acc, deltas: [delta], scale, n, sign: -1 }.run();
                 assert!(acc.iter().all(|&sum| sum == 7), "taken back by the other one");
             }
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                let mut acc = vec![7_i64; delta.len()];
-                #[expect(unsafe_code, reason = "the path is not the one chosen on newer processors")]
-                // SAFETY: the processor has both features.
-                unsafe {
-                    widest::avx2(Fold { acc: &mut acc, delta, term });
-                }
-                assert_eq!(acc, expected, "the AVX2 path");
-            }
         }
+    }
+
+    /// Where it were otherwise, two coordinators of one run would not agree.
+    #[test]
+    fn every_loop_gives_the_same_bits_on_every_vector_unit() {
+        let x: Vec<f64> = (0..1003).map(|i| f64::from(i * 7919 % 1000 - 500) / 7.0).collect();
+        let given = widest::on_each(|| {
+            let (mut acc, mut mean) = (vec![3_i64; x.len()], vec![0.0; x.len()]);
+            let largest = fold_small_f64(&mut acc, [&x[..]; TOGETHER], 20, [600; TOGETHER]);
+            mean_small(&mut mean, &acc, 77, 0.5_f64.powi(20));
+            let mean: Vec<_> = mean.into_iter().map(f64::to_bits).collect();
+            (acc, mean, largest.expect("small terms"), max_abs_f64(&x))
+        });
+        assert!(given.iter().all(|one| *one == given[0]));
     }
 
     /// The last product that doubles hold by this loop, and the first that they do not.

@@ -49,6 +49,8 @@ pub mod mse;
 mod norm;
 #[cfg(feature = "candle")]
 pub mod op;
+#[cfg(all(test, feature = "train"))]
+mod passes;
 #[cfg(feature = "train")]
 pub mod real;
 #[cfg(feature = "train")]

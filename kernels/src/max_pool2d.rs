@@ -214,6 +214,7 @@ pub fn backward<T: Real>(shape: MaxPool2d, dy: &[T], indices: &[u32], dx: &mut [
 mod tests {
     use super::*;
     use crate::finite_difference::{assert_close, dot, gradient, values};
+    use crate::window::under;
 
     fn shapes() -> Vec<MaxPool2d> {
         let window = |[kernel, stride, padding, dilation]: [usize; 4]| Window { kernel, stride, padding, dilation };
@@ -247,6 +248,35 @@ mod tests {
         let (y, indices) = run(shape, &x);
         assert_eq!(indices, [6, 3, 10, 13, 20, 17]);
         assert_close(&y, &[18.0, 21.0, 22.0, 19.0, 20.0, 23.0], 0.0);
+    }
+
+    /// With ties in windows that overlap, and what is no number.
+    #[test]
+    fn forward_and_backward_equal_the_definition() {
+        for shape in shapes() {
+            let [height, width] = shape.input;
+            let [rows, columns] = shape.output().unwrap();
+            let mut x: Vec<f64> =
+                values(5, shape.planes * height * width).into_iter().map(|value| (value * 2.0).round()).collect();
+            for holes in [false, true] {
+                x.iter_mut().skip(3).step_by(11).filter(|_| holes).for_each(|x| *x = f64::NAN);
+                let (y, indices) = run(shape, &x);
+                let c = values(6, y.len());
+                let (mut dx, mut expected) = (vec![f64::NAN; x.len()], vec![0.0; x.len()]);
+                backward(shape, &c, &indices, &mut dx);
+                for (output, (y, index)) in y.into_iter().zip(indices).enumerate() {
+                    let start = output / (rows * columns) * height * width;
+                    let places = under(shape.window, shape.input, [output / columns % rows, output % columns]);
+                    let value = |place: usize| x[start + place];
+                    let largest = places.iter().map(|&place| value(place)).fold(f64::NEG_INFINITY, f64::max);
+                    let hole = places.iter().find(|&&place| value(place).is_nan());
+                    let first = *hole.or(places.iter().find(|&&place| value(place) >= largest)).unwrap();
+                    assert_eq!((y.to_bits(), index as usize), (value(first).to_bits(), first), "{shape:?}");
+                    expected[start + first] += c[output];
+                }
+                assert_close(&dx, &expected, 1e-15);
+            }
+        }
     }
 
     #[test]

@@ -45,6 +45,17 @@ impl Window {
     }
 }
 
+/// The places of a plane of `input` height and width under a window, by the definition, one after the other.
+#[cfg(all(test, feature = "train"))]
+pub(crate) fn under(window: [Window; 2], input: [usize; 2], [row, column]: [usize; 2]) -> Vec<usize> {
+    let along = |axis: usize, index: usize| {
+        let Window { kernel, stride, padding, dilation } = window[axis];
+        let places = (0..kernel).map(move |at| (index * stride + at * dilation).checked_sub(padding));
+        places.flatten().filter(move |&place| place < input[axis])
+    };
+    along(0, row).flat_map(|y| along(1, column).map(move |x| y * input[1] + x)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -253,14 +253,14 @@ fn perform(
         Work::Measure(key, Measure { model, dataset, indices }) => {
             let examples = Examples { dataset, indices: &indices };
             let measured = trainer.evaluate(&model, &examples, &mut control).map(Outcome::Measured);
-            vec![(key, measured.map_err(|error| error.to_string()))]
+            vec![(key, measured.map_err(|error| error.advice()))]
         }
         Work::Train(group) => {
             let tasks: Vec<_> = group.iter().map(|(_, train)| train.task()).collect();
             let trained = trainer.train_all(&tasks, &mut control);
             let sealed = trained.into_iter().map(|trained| trained.map(|trained| seal(plan, trained)));
             let keys = group.iter().map(|(key, _)| *key);
-            keys.zip(sealed.map(|sealed| sealed.map_err(|error| error.to_string()))).collect()
+            keys.zip(sealed.map(|sealed| sealed.map_err(|error| error.advice()))).collect()
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn skew(dealt: &Dealt) -> String {
 pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Failure> {
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
     let (strategy, model) = (&file.strategy, &file.strategy.model);
-    let dealt = file.deal()?;
+    let dealt = file.deal_to_train()?;
     let clients = dealt.parts.clients();
     let size = model.layout.bytes() as u64;
     let count = model.layout.count() as u64;

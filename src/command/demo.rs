@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
     };
     let file = RunFile::read(&path, &arguments.set)?;
     let device = super::device::open(arguments.device, output)?;
-    let dealt = file.deal()?;
+    let dealt = file.deal_to_train()?;
     let clients = dealt.parts.clients();
     let demo = Demo { folder: folder.path(), path: &path, arguments, clients, has_test: dealt.test.is_some() };
     output.say(&format!(

@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
     let began = now();
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
     let device = super::device::open(arguments.device, output)?;
-    let dealt = file.deal()?;
+    let dealt = file.deal_to_train()?;
     if output.format == Format::Text {
         output.say(&super::check::skew(&dealt));
     }

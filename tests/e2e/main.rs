@@ -11,6 +11,7 @@ mod bits;
 mod certificates;
 mod check;
 mod demo;
+mod diverges;
 mod doctor;
 mod federation;
 mod flood;

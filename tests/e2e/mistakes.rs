@@ -40,6 +40,31 @@ fn wrong_types_and_impossible_combinations_name_their_line() {
     check("test = { every = 5 }", "", &["names central", "data.test", "hint: write data.test"]);
 }
 
+/// Without it a large kernel would end every command that trains in an abort, or whatever else the machine was doing.
+#[test]
+fn steps_that_no_memory_holds_are_refused_before_anything_is_allocated() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+        run = { name = "big", seed = 1, rounds = 1 }
+        cohort = { size = "all", wait_for = 1 }
+        input = { shape = [4, 1024, 1024], classes = 2 }
+        data = { source = "synthetic:1", partition = { kind = "iid", clients = 1 } }
+        model = { layers = [{ kind = "conv2d", out = 2, kernel = 64 }, { kind = "max_pool2d", size = 961 }, "flatten", { kind = "linear", out = 2 }] }
+        train = { loss = "cross_entropy", optimizer = { kind = "sgd", lr = 0.1 }, steps = 1, batch = 1 }
+        evaluate = { on = [] }
+    "#;
+    std::fs::write(folder.path().join("big.toml"), text).unwrap();
+    for command in [&["check"][..], &["sim", "--no-out"], &["demo"], &["bench", "train"]] {
+        say(folder.path(), &[command, &["big.toml"]].concat()).fails(
+            3,
+            &[
+                "could not hold a batch of 1: its layers need more",
+                "hint: lower `train.batch`, or make layers or kernels smaller",
+            ],
+        );
+    }
+}
+
 #[test]
 fn files_that_are_not_there_or_no_toml_are_named() {
     let folder = tempfile::tempdir().unwrap();

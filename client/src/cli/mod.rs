@@ -137,6 +137,7 @@ failures!(
     tributary_common::config::Error = INVALID,
     crate::supply::Error = INVALID,
     crate::data::Error = INVALID,
+    crate::trainer::Error = INVALID,
     device::Error = USAGE,
     tributary_certs::Error = NOT_AUTHORISED,
 );

@@ -51,5 +51,5 @@ impl<T: Element> Across<T> for AvgPool2d {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, _: &Graph<'_>) -> Result<Tensor> {
     let Layer::AvgPool2d(pool) = place.layer() else { return another(place) };
-    tributary_kernels::op::avg_pool2d(x, [window(pool); 2])
+    tributary_kernels::op::composed::avg_pool2d(x, [window(pool); 2])
 }

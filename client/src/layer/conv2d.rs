@@ -82,7 +82,7 @@ fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
         groups: conv2d.groups,
         activation: Activation::Identity,
     };
-    tributary_kernels::op::conv2d(x, graph.weight(place)?, graph.parameter(place, "bias"), options)
+    tributary_kernels::op::composed::conv2d(x, graph.weight(place)?, graph.parameter(place, "bias"), options)
 }
 
 /// The columns are the same for every model and every step.

@@ -71,7 +71,7 @@ impl<T: Element> Across<T> for Embedding {
 
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
-    tributary_kernels::op::embedding(&x.to_dtype(DType::U32)?, graph.weight(place)?)
+    tributary_kernels::op::composed::embedding(&x.to_dtype(DType::U32)?, graph.weight(place)?)
 }
 
 #[cfg(feature = "candle")]

@@ -62,7 +62,7 @@ impl<T: Element> Across<T> for GroupNorm {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::GroupNorm(norm) = place.layer() else { return another(place) };
-    tributary_kernels::op::group_norm(x, graph.weight(place)?, graph.bias(place)?, norm.groups, norm.eps)
+    tributary_kernels::op::composed::group_norm(x, graph.weight(place)?, graph.bias(place)?, norm.groups, norm.eps)
 }
 
 #[cfg(feature = "candle")]

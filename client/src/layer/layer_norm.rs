@@ -67,7 +67,7 @@ impl<T: Element> Across<T> for LayerNorm {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::LayerNorm(norm) = place.layer() else { return another(place) };
-    tributary_kernels::op::layer_norm(x, graph.weight(place)?, graph.bias(place)?, norm.eps)
+    tributary_kernels::op::composed::layer_norm(x, graph.weight(place)?, graph.bias(place)?, norm.eps)
 }
 
 #[cfg(feature = "candle")]

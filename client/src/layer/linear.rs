@@ -66,7 +66,12 @@ impl<T: Element> Across<T> for Linear {
 
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
-    tributary_kernels::op::linear(x, graph.weight(place)?, graph.parameter(place, "bias"), Activation::Identity)
+    tributary_kernels::op::composed::linear(
+        x,
+        graph.weight(place)?,
+        graph.parameter(place, "bias"),
+        Activation::Identity,
+    )
 }
 
 #[cfg(feature = "candle")]

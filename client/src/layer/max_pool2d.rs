@@ -61,5 +61,5 @@ impl<T: Element> Across<T> for MaxPool2d {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, _: &Graph<'_>) -> Result<Tensor> {
     let Layer::MaxPool2d(pool) = place.layer() else { return another(place) };
-    tributary_kernels::op::max_pool2d(x, [window(pool); 2])
+    tributary_kernels::op::composed::max_pool2d(x, [window(pool); 2])
 }

@@ -67,7 +67,7 @@ impl<T: Element> Across<T> for RmsNorm {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::RmsNorm(norm) = place.layer() else { return another(place) };
-    tributary_kernels::op::rms_norm(x, graph.weight(place)?, norm.eps_in(place.model.dtype))
+    tributary_kernels::op::composed::rms_norm(x, graph.weight(place)?, norm.eps_in(place.model.dtype))
 }
 
 #[cfg(feature = "candle")]

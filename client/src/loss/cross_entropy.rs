@@ -12,12 +12,12 @@ pub(super) const ROW: Row<Loss> =
     Row { name: "cross_entropy", help: "negative log-likelihood of the true class", parse: |_| Ok(Loss::CrossEntropy) };
 
 pub(super) fn score<T: Real>(classes: usize, logits: &[T], labels: &[u32], gradient: Option<&mut [T]>) -> f64 {
-    cross_entropy::score(classes, logits, labels, gradient).loss
+    cross_entropy::loss(classes, logits, labels, gradient)
 }
 
 #[cfg(feature = "candle")]
 pub(super) fn graph(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
-    tributary_kernels::op::cross_entropy(logits, &Tensor::new(labels, logits.device())?)
+    tributary_kernels::op::composed::cross_entropy(logits, &Tensor::new(labels, logits.device())?)
 }
 
 /// softmax(logits) · share − hot, for `[models, batch, classes]`: `hot` holds the share of an example at its class, zeros

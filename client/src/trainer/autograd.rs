@@ -182,7 +182,7 @@ mod tests {
     use tributary_common::id::Round;
     use tributary_common::rng::{self, Purpose};
 
-    use crate::trainer::tests::{OPTIMIZERS, Problem, device, images, normalised, sentences};
+    use crate::trainer::tests::{OPTIMIZERS, Problem, backgrounds, device, images, normalised, sentences};
     use crate::trainer::{Local, Trainer, Unwatched};
 
     fn both(problem: &Problem, bound: f64) {
@@ -220,6 +220,8 @@ mod tests {
             // Nine steps: rounding of one value is 2^-53 or 2^-24 of about one, and sums over up to 108 products.
             both(&images("f64", &train), 1e-13);
             both(&images("f32", &train), 2e-6);
+            both(&backgrounds("f64", &train), 1e-13);
+            both(&backgrounds("f32", &train), 2e-6);
             both(&sentences("f64", &train), 1e-13);
             both(&sentences("f32", &train), 2e-6);
             // Six normalisations one after the other multiply what rounding leaves.

@@ -49,7 +49,7 @@ pub enum Error {
     #[error("could not train: {0}")]
     Own(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A batch needs more memory than is allowed.
-    #[error("could not hold a batch of {batch} examples: its layers need more than {bytes_max} bytes")]
+    #[error("could not hold a batch of {batch}: its layers need more than {bytes_max} bytes")]
     TooLarge {
         /// Number of examples.
         batch: usize,
@@ -82,6 +82,12 @@ impl Error {
         }
     }
 
+    /// What went wrong and what to do in one line, as it is sent to the coordinator's operator.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        self.hint().map_or_else(|| self.to_string(), |hint| format!("{self} (hint: {hint})"))
+    }
+
     /// What the user can do.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -90,7 +96,7 @@ impl Error {
             Self::OutOfMemory { .. } => {
                 Some("make the layers smaller, end what else runs on the device, or write --device cpu")
             }
-            Self::TooLarge { .. } => Some("lower `train.batch`, or make the layers smaller"),
+            Self::TooLarge { .. } => Some("lower `train.batch`, or make layers or kernels smaller"),
             Self::NoExamples => Some("check the client's part of the partition and `data.holdout`"),
             Self::ExamplesDiffer(_) => Some("load the examples with the plan's `[input]`"),
             Self::Metrics(_)

@@ -10,15 +10,15 @@ use tributary_common::rng::{self, Purpose};
 use super::batches::Batches;
 use super::direct::Direct;
 #[cfg(feature = "candle")]
+use super::memory::BATCH_BYTES_MAX;
+use super::memory::{self, columns_bytes, example_bytes};
+#[cfg(feature = "candle")]
 use super::stack::{self, Stack};
 use super::tally::Tally;
 use super::{Control, Error, Examples, Execution, Flow, Task, Trained, Trainer};
 use crate::device::Device;
 use crate::layer::Element;
-use crate::plan::{Batch, Plan};
-
-/// The most memory for values and gradients between the layers, 16 GiB: a plan must not exhaust a device.
-const BATCH_BYTES_MAX: usize = 1 << 34;
+use crate::plan::Plan;
 
 /// Examples of a batch that automatic gradients measure on the cores: their layers keep everything in between.
 #[cfg(feature = "candle")]
@@ -34,6 +34,8 @@ pub struct Local {
     execution: Box<dyn Execution>,
     /// Bytes of values and gradients that one example takes between the layers; as many as can be said if it overflows.
     example_bytes: usize,
+    /// What the largest convolution unfolds an example into, in bytes.
+    columns_bytes: usize,
     evaluation: Evaluation,
     /// Where it trains several clients at once.
     #[cfg(feature = "candle")]
@@ -76,6 +78,7 @@ impl Local {
         };
         let (example_bytes, evaluation) = (example_bytes(&plan), Evaluation { batch, bytes });
         Self {
+            columns_bytes: columns_bytes(&plan),
             plan,
             execution,
             example_bytes,
@@ -116,7 +119,8 @@ impl Local {
             }
         };
         let evaluation = Evaluation { batch, bytes: example_bytes.saturating_mul(batch) };
-        Self { plan, execution, example_bytes, evaluation, together: None }
+        let columns_bytes = columns_bytes(&plan);
+        Self { plan, execution, example_bytes, columns_bytes, evaluation, together: None }
     }
 
     /// A trainer for `plan` on `device` that trains up to `clients` clients at once, from 1 to [`stack::CLIENTS_MAX`]. What
@@ -158,10 +162,7 @@ impl Local {
 
     /// What is wrong with a task, before anything is computed.
     fn check_task(&self, task: &Task<'_>) -> Result<(), Error> {
-        let batch = match self.plan.train.batch {
-            Batch::All => task.examples.indices.len(),
-            Batch::Size(size) => size.min(task.examples.indices.len()),
-        };
+        let batch = memory::batch(&self.plan, task.examples.indices.len());
         self.check(task.model, &task.examples, batch, self.example_bytes.saturating_mul(batch))
     }
 
@@ -183,10 +184,7 @@ impl Local {
             let problem = "the model looks their values up, which were not checked for it".to_owned();
             return Err(Error::ExamplesDiffer(problem));
         }
-        if bytes > BATCH_BYTES_MAX {
-            return Err(Error::TooLarge { batch, bytes_max: BATCH_BYTES_MAX });
-        }
-        Ok(())
+        memory::check(batch, bytes.saturating_add(self.columns_bytes))
     }
 }
 
@@ -262,13 +260,6 @@ fn direct<T: Element>(plan: &Plan) -> (Box<dyn Execution>, (usize, usize)) {
     let direct = Direct::<T>::new(plan);
     let prediction = direct.prediction();
     (Box::new(direct), prediction)
-}
-
-/// Bytes of values and gradients that one example takes between the layers in training.
-pub(super) fn example_bytes(plan: &Plan) -> usize {
-    let sizes = plan.model.shapes.iter().flat_map(|shape| shape.iter().copied().reduce(usize::saturating_mul));
-    let values = sizes.fold(0, usize::saturating_add);
-    values.saturating_mul(2 * plan.model.dtype.size()).max(1)
 }
 
 pub(super) fn proceed(control: &mut dyn Control, done: u64, total: u64) -> Result<(), Error> {

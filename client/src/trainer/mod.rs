@@ -18,6 +18,7 @@ mod error;
 #[cfg(test)]
 mod golden;
 mod local;
+mod memory;
 #[cfg(feature = "candle")]
 mod portion;
 #[cfg(feature = "candle")]
@@ -32,6 +33,7 @@ use tributary_common::parameters::Parameters;
 
 pub use error::Error;
 pub use local::Local;
+pub use memory::check_step;
 #[cfg(feature = "candle")]
 pub use stack::CLIENTS_MAX;
 

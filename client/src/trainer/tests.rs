@@ -88,6 +88,34 @@ fn a_batch_beyond_the_memory_limit_is_refused_before_anything_is_allocated() {
     assert!(matches!(error, Error::TooLarge { batch: 9, .. }), "{error}");
 }
 
+/// What a convolution unfolds an example into is many times the example, and not there before its first step.
+#[test]
+fn a_kernel_beyond_the_memory_limit_is_refused_before_anything_is_allocated() {
+    // 16 planes of 1024 by 1024, 481 by 481 windows of 64 by 64: 61 GB of columns, or half of it for each of two groups.
+    for (kernel, groups, fits) in [(64, 1, false), (64, 2, false), (4, 1, true)] {
+        let text = format!(
+            "input = {{ shape = [16, 1024, 1024], classes = 2 }}\nmodel.layers = [{{ kind = 'conv2d', out = 2,\
+             kernel = {kernel}, stride = 2, groups = {groups} }}, {{ kind = 'max_pool2d', size = 481 }}, 'flatten',\
+             {{ kind = 'linear', out = 2 }}]\n\
+             train = {{ loss = 'cross_entropy', optimizer = {{ kind = 'sgd', lr = 1 }}, steps = 1, batch = 1 }}"
+        );
+        let plan = Arc::new(plan(&text));
+        assert_eq!(check_step(&plan, 1).is_ok(), fits, "kernel {kernel}");
+        let dataset = Features::Bytes(vec![0; 16 << 20]);
+        let dataset = Dataset::new("test", &plan.input, dataset, Labels::Classes(vec![0]), Vec::new()).unwrap();
+        let (client, model) = (ClientId::simulated(0, 1), Parameters::zeros(plan.model.layout.clone()));
+        let examples = Examples { dataset: &dataset, indices: &[0] };
+        let mut trainer = local(plan);
+        let trained =
+            trainer.train(&Task { round: Round(1), client: &client, model: &model, examples }, &mut Unwatched);
+        let measured = trainer.evaluate(&model, &examples, &mut Unwatched);
+        for error in [trained.err(), measured.err()] {
+            assert_eq!(error.is_none(), fits, "{error:?}");
+            assert!(error.is_none_or(|error| matches!(error, Error::TooLarge { .. })));
+        }
+    }
+}
+
 /// Every constant that an optimiser has, alone and with others.
 pub(super) const OPTIMIZERS: [&str; 4] = [
     "{ kind = 'sgd', lr = 0.05 }",
@@ -122,6 +150,24 @@ pub(super) fn normalised(dtype: &str, train: &str) -> Problem {
          {{ kind = 'layer_norm' }}, 'relu', {{ kind = 'linear', out = 3 }}] }}\ntrain = {{ loss = 'cross_entropy', {train} }}"
     );
     let Features::Reals(features) = images(dtype, train).features else { panic!("images are of real numbers") };
+    Problem::new(&text, features, Labels::Classes(vec![0, 1, 2, 0, 1, 2, 0]))
+}
+
+/// Drawn things before a constant background, no square, through windows that leave the last row or column out. Where the
+/// background is, the pooled values are equal, and a gradient that each of them got would be too large.
+pub(super) fn backgrounds(dtype: &str, train: &str) -> Problem {
+    let text = format!(
+        "run = {{ seed = 4 }}\ninput = {{ shape = [1, 7, 6], classes = 3 }}\nmodel = {{ dtype = '{dtype}', layers = [\
+         {{ kind = 'conv2d', out = 3, kernel = 3, padding = 2 }}, {{ kind = 'max_pool2d', size = 3, stride = 2, padding = 1 }},\
+         'relu', {{ kind = 'conv2d', out = 4, kernel = 2, stride = 2, padding = 1 }},\
+         {{ kind = 'max_pool2d', size = 2, stride = 1 }}, 'relu', 'flatten', {{ kind = 'linear', out = 3 }}] }}\n\
+         train = {{ loss = 'cross_entropy', {train} }}"
+    );
+    let mut features = vec![0.5; 7 * 42];
+    for (example, image) in features.chunks_exact_mut(42).enumerate() {
+        image[8 + example] = 2.0;
+        image[20..22 + example % 3].fill(-1.0);
+    }
     Problem::new(&text, features, Labels::Classes(vec![0, 1, 2, 0, 1, 2, 0]))
 }
 
@@ -301,6 +347,29 @@ fn a_prediction_in_portions_is_that_of_every_example_alone() {
     // Training takes the batch as a whole, in the same buffers.
     let trained = trainer.train(&problem.task(), &mut Unwatched).unwrap();
     assert_eq!(trained.update, problem.train().update);
+}
+
+/// A small step costs little more than what allocates in it. Products of matrices are left out here: `gemm` takes a little
+/// memory for each and gives it back, which is not ours to change.
+#[test]
+fn from_the_second_step_on_a_step_allocates_nothing() {
+    for optimizer in OPTIMIZERS {
+        let allocations = |steps: u64| {
+            let text = format!(
+                "run = {{ seed = 4 }}\ninput = {{ shape = [3, 6, 6], classes = 3 }}\nmodel.layers = [\
+                 {{ kind = 'group_norm', groups = 3 }}, 'relu', {{ kind = 'max_pool2d', size = 3, stride = 1 }},\
+                 {{ kind = 'dropout', p = 0.3 }}, {{ kind = 'layer_norm', dims = 2 }}, {{ kind = 'avg_pool2d', size = 4 }},\
+                 'flatten', 'rms_norm']\ntrain = {{ loss = 'cross_entropy', optimizer = {optimizer}, steps = {steps}, batch = 3 }}"
+            );
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let features = (0..7 * 108).map(|at| (at * 37 % 101) as f32).collect();
+            let problem = Problem::new(&text, features, Labels::Classes(vec![0, 1, 2, 0, 1, 2, 0]));
+            let mut trainer = Local::new(Arc::clone(&problem.plan));
+            let task = problem.task();
+            allocation_counter::measure(|| drop(trainer.train(&task, &mut Unwatched).unwrap())).count_total
+        };
+        assert_eq!(allocations(60), allocations(1), "{optimizer}");
+    }
 }
 
 struct StopAt {

@@ -22,8 +22,12 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The same out of candle's operators. The maximum only moves the exponents, so no gradient flows through it.
-fn composed(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+/// [`cross_entropy()`] out of candle's operators, of a batch that is not empty. The maximum only moves the exponents, so no
+/// gradient flows through it.
+///
+/// # Errors
+/// If the shapes, types or devices do not fit. The caller has found every label to be below the number of classes.
+pub fn composed(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let largest = logits.detach().max_keepdim(1)?;
     let shifted = logits.broadcast_sub(&largest)?;
     let logarithm = shifted.exp()?.sum_keepdim(1)?.log()?;
@@ -58,8 +62,7 @@ impl CrossEntropyOp {
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (classes, labels) = checked(l1.shape(), s2, l2)?;
-        let score = cross_entropy::score(classes, read::<T>(s1, l1)?, labels, None);
-        let mean = score.loss / labels.len().max(1) as f64;
+        let mean = cross_entropy::loss(classes, read::<T>(s1, l1)?, labels, None) / labels.len().max(1) as f64;
         Ok((T::to_cpu_storage_owned(vec![<T as Real>::from_f64(mean)]), Shape::from(())))
     }
 
@@ -68,7 +71,7 @@ impl CrossEntropyOp {
         let factor = dy.to_scalar::<T>()?;
         let (_, classes) = logits.dims2()?;
         let dx = compute::<T, 1>([logits], logits.shape(), |[logits], dx| {
-            let _ = cross_entropy::score(classes, logits, &labels, Some(dx));
+            let _ = cross_entropy::loss(classes, logits, &labels, Some(dx));
             dx.iter_mut().for_each(|g| *g *= factor);
         })?;
         Ok(Some(dx))
@@ -106,19 +109,18 @@ impl CustomOp2 for CrossEntropyOp {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
-    use crate::op::testing::{check_gradients, same, tensor};
+    use crate::op::testing::{check_gradients, list, on_cpu, same, tensor, tensor_of};
 
     fn labels(list: &[u32]) -> Tensor {
-        Tensor::new(list, &Device::Cpu).unwrap()
+        tensor_of(list, &[list.len()])
     }
 
     #[test]
     fn equals_candles_composition() {
         let (logits, labels) = (tensor(1, &[4, 5]), labels(&[0, 4, 2, 2]));
-        same(&cross_entropy(&logits, &labels).unwrap(), &composed(&logits, &labels).unwrap());
+        let loss = cross_entropy(&logits, &labels).unwrap();
+        same(&loss, &composed(&on_cpu(&logits), &on_cpu(&labels)).unwrap());
     }
 
     #[test]
@@ -131,12 +133,15 @@ mod tests {
 
     #[test]
     fn empty_batch_has_no_loss() {
-        let loss = cross_entropy(&tensor(1, &[0, 5]), &labels(&[])).unwrap();
-        same(&loss, &Tensor::new(0.0_f64, &Device::Cpu).unwrap());
+        let [logits, labels] = [tensor(1, &[0, 5]), labels(&[])].map(|input| on_cpu(&input));
+        assert_eq!(list(&cross_entropy(&logits, &labels).unwrap()), [0.0]);
+        check_gradients(&[logits], |[logits]| cross_entropy(logits, &labels));
     }
 
     #[test]
     fn labels_that_do_not_fit_are_errors() {
+        let (tensor, labels) =
+            (|seed, dims: &[usize]| on_cpu(&tensor(seed, dims)), |list: &[u32]| on_cpu(&labels(list)));
         let logits = tensor(1, &[2, 3]);
         assert!(cross_entropy(&logits, &labels(&[0, 3])).is_err());
         assert!(cross_entropy(&logits, &labels(&[0])).is_err());

@@ -1,9 +1,9 @@
 //! Operators of an input, a weight and perhaps a bias: what candle asks of them, written once.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor};
 
-use super::values::{Element, compute, unsupported};
+use super::values::{Element, unsupported, with_values};
 use crate::gradients::Gradients;
 
 /// A source of the forward pass.
@@ -43,27 +43,22 @@ impl Operands<'_> {
         }
     }
 
-    /// The gradients that `kernel` computes of the slices of input, weight and `dy`, each in a call of its own.
+    /// The gradients that `kernel` computes of the slices of input, weight and `dy`. An input that was not computed by
+    /// anything that learns needs none.
     pub(super) fn gradients<T: Element>(
         self,
         dy: &Tensor,
-        mut kernel: impl FnMut([&[T]; 3], Gradients<'_, T>),
+        kernel: impl FnOnce([&[T]; 3], Gradients<'_, T>),
     ) -> Result<[Option<Tensor>; 3]> {
-        let mut run = |target: fn(&mut [T]) -> Gradients<'_, T>, of: &Tensor| {
-            let inputs = [self.x, self.weight, dy];
-            compute::<T, 3>(inputs, of.shape(), |slices, gradient| kernel(slices, target(gradient))).map(Some)
-        };
-        let dx = if self.x.track_op() {
-            run(|g| Gradients { input: Some(g), weight: None, bias: None }, self.x)?
-        } else {
-            None
-        };
-        let dw = run(|g| Gradients { input: None, weight: Some(g), bias: None }, self.weight)?;
-        let db = match self.bias {
-            Some(bias) => run(|g| Gradients { input: None, weight: None, bias: Some(g) }, bias)?,
-            None => None,
-        };
-        Ok([dx, dw, db])
+        let of = [Some(self.x).filter(|x| x.track_op()), Some(self.weight), self.bias];
+        let mut values = of.map(|of| of.map(|of| vec![T::ZERO; of.elem_count()]));
+        let [input, weight, bias] = values.each_mut().map(Option::as_deref_mut);
+        with_values([self.x, self.weight, dy], |slices| kernel(slices, Gradients { input, weight, bias }))?;
+        let [dx, dw, db] = std::array::from_fn(|i| {
+            let (values, of) = (values[i].take()?, of[i]?);
+            Some(Tensor::from_vec(values, of.shape(), &Device::Cpu))
+        });
+        Ok([dx.transpose()?, dw.transpose()?, db.transpose()?])
     }
 }
 

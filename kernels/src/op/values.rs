@@ -32,6 +32,16 @@ pub(super) fn compute<T: Element, const N: usize>(
     kernel: impl FnOnce([&[T]; N], &mut [T]),
 ) -> Result<Tensor> {
     let shape = shape.into();
+    let mut result = vec![T::ZERO; shape.elem_count()];
+    with_values(inputs, |inputs| kernel(inputs, &mut result))?;
+    Tensor::from_vec(result, shape, &Device::Cpu)
+}
+
+/// Calls `kernel` with the values of CPU tensors.
+pub(super) fn with_values<T: Element, const N: usize>(
+    inputs: [&Tensor; N],
+    kernel: impl FnOnce([&[T]; N]),
+) -> Result<()> {
     let mut inputs = inputs.map(Tensor::clone);
     for input in &mut inputs {
         *input = input.contiguous()?;
@@ -42,10 +52,8 @@ pub(super) fn compute<T: Element, const N: usize>(
         let Storage::Cpu(storage) = &**storage else { bail!("a gradient is not on the CPU") };
         values.push(read::<T>(storage, layout)?);
     }
-    let slices = std::array::from_fn(|i| values[i]);
-    let mut result = vec![T::ZERO; shape.elem_count()];
-    kernel(slices, &mut result);
-    Tensor::from_vec(result, shape, &Device::Cpu)
+    kernel(std::array::from_fn(|i| values[i]));
+    Ok(())
 }
 
 /// The gradient before the activation, given that of its output `y`.

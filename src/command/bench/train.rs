@@ -10,7 +10,7 @@ use tributary_common::id::{ClientId, Round};
 
 use super::times::{Times, now};
 use crate::arguments;
-use crate::exit::{self, Failure, INVALID};
+use crate::exit::{self, Failure};
 use crate::file::RunFile;
 use crate::output::{Format, Output};
 
@@ -43,10 +43,9 @@ impl Control for Stopwatch {
 }
 
 pub(super) fn run(arguments: &arguments::BenchTrain, output: Output) -> Result<u8, Failure> {
-    let invalid = |error: Error| Failure::new(INVALID, error);
     let file = RunFile::read(&arguments.run.file, &arguments.run.set)?;
     let device = crate::command::device::open(arguments.device, output)?;
-    let dealt = file.deal()?;
+    let dealt = file.deal_to_train()?;
     let model = file.initial_model()?;
     let clients = dealt.parts.clients();
     let largest = (0..clients).max_by_key(|&client| (dealt.parts.part(client).len(), clients - client));
@@ -64,7 +63,7 @@ pub(super) fn run(arguments: &arguments::BenchTrain, output: Output) -> Result<u
         match trainer.train(&task, &mut watch) {
             Ok(_) => tasks.push(start.elapsed().as_secs_f64()),
             Err(Error::Stopped) => break,
-            Err(error) => return Err(invalid(error)),
+            Err(error) => return Err(error.into()),
         }
     }
     let steps = Times::new(watch.steps);
@@ -77,7 +76,7 @@ pub(super) fn run(arguments: &arguments::BenchTrain, output: Output) -> Result<u
         let examples = Examples { dataset: test, indices: &all };
         let times =
             Times::of(longest, || evaluate_in_pieces(&mut trainer, &model, &examples, &mut Unwatched).map(drop));
-        Ok::<_, Failure>((test.len(), times.map_err(invalid)?))
+        Ok::<_, Failure>((test.len(), times?))
     });
     let evaluation = evaluation.transpose()?;
     let task = (!tasks.is_empty()).then(|| Times::new(tasks));

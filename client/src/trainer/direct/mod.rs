@@ -1,5 +1,5 @@
-//! The list of layers, run by kernels over buffers that stay from step to step: no graph, no allocation, and plain descent
-//! in the same pass as the gradient.
+//! The list of layers, run by kernels over buffers that stay from step to step: no graph, no allocation but what `gemm`
+//! takes for the length of a product, and plain descent in the same pass as the gradient.
 
 mod network;
 

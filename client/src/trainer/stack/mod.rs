@@ -17,21 +17,22 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, Var, WithDType};
-use tributary_common::model::{Layer, Model};
+use tributary_common::model::Model;
 use tributary_common::parameters::{AlignedBuffer, Parameters};
 use tributary_common::rng::Stream;
 use tributary_kernels::relu::Activation;
 
 use self::member::Member;
 use super::descent::{Descent, complete};
-use super::local::{example_bytes, proceed};
+use super::local::proceed;
+use super::memory::{batch, columns, example_bytes};
 use super::portion::explain;
 use super::{Control, Error, Task, Trained};
 use crate::device::Device;
 use crate::layer::{Element, Graph, Learned, Masks, Place, Stacked};
 use crate::loss::Truth;
 use crate::optimizer::Optimizer;
-use crate::plan::{Batch, Plan};
+use crate::plan::Plan;
 
 /// The most clients of a stack.
 pub const CLIENTS_MAX: usize = 256;
@@ -58,10 +59,7 @@ pub(super) trait Together: Send {
 pub(super) fn bytes(plan: &Plan, tasks: &[Task<'_>]) -> usize {
     let longest = tasks.iter().map(|task| task.examples.indices.len()).max().unwrap_or_default();
     let examples = tasks.iter().fold(0, |all: usize, task| all.saturating_add(task.examples.indices.len()));
-    let batch = match plan.train.batch {
-        Batch::All => longest,
-        Batch::Size(size) => size.min(longest),
-    };
+    let batch = batch(plan, longest);
     let example = example_bytes(plan).saturating_add(unfolded(&plan.model).saturating_mul(plan.model.dtype.size()));
     let client = example.saturating_mul(batch).saturating_add(plan.model.layout.bytes().saturating_mul(5));
     let values = plan.input.values().saturating_mul(plan.model.dtype.size());
@@ -70,25 +68,13 @@ pub(super) fn bytes(plan: &Plan, tasks: &[Task<'_>]) -> usize {
 
 /// Values that convolutions add for one example: columns and a copy of the weights, each with its gradient.
 fn unfolded(model: &Model) -> usize {
-    let of = |(index, layer): (usize, &Layer)| match layer {
-        Layer::Conv2d(conv2d) => {
-            let window = conv2d.kernel * conv2d.kernel;
-            let positions: usize = model.shapes[index + 1][1..].iter().product();
-            let channels = model.shapes[index][0];
-            channels.saturating_mul(window).saturating_mul(positions + conv2d.out / conv2d.groups).saturating_mul(2)
-        }
-        Layer::AvgPool2d(_)
-        | Layer::Dropout(_)
-        | Layer::Embedding(_)
-        | Layer::Flatten
-        | Layer::GroupNorm(_)
-        | Layer::LayerNorm(_)
-        | Layer::Linear(_)
-        | Layer::MaxPool2d(_)
-        | Layer::Relu
-        | Layer::RmsNorm(_) => 0,
+    let of = |index| {
+        let (columns, groups) = columns(model, index)?;
+        let own = model.parameters.iter().filter(|parameter| parameter.name == format!("{index}.weight"));
+        let weights: usize = own.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        Some(columns.saturating_mul(groups).saturating_add(weights).saturating_mul(2))
     };
-    model.layers.iter().enumerate().map(of).fold(0, usize::saturating_add)
+    (0..model.layers.len()).filter_map(of).fold(0, usize::saturating_add)
 }
 
 /// A step that was taken and not yet read.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tributary_common::id::ClientId;
 use tributary_common::parameters::Parameters;
 
-use crate::trainer::tests::{OPTIMIZERS, Problem, device, images, line, local, normalised, sentences};
+use crate::trainer::tests::{OPTIMIZERS, Problem, backgrounds, device, images, line, local, normalised, sentences};
 use crate::trainer::{Control, Error, Examples, Flow, Local, Task, Trained, Trainer, Unwatched};
 
 /// Which of a problem's examples each client has: as many as there are batches, a single one, and some in between.
@@ -77,8 +77,8 @@ fn clients_in_a_stack_end_as_each_does_alone() {
         let train = format!("optimizer = {optimizer}, epochs = 3, batch = 3");
         // Bounds as between the executions of one client: rounding of sums in another order, over nine steps.
         for (dtype, near, nearly) in [("f64", 1e-12, 1e-12), ("f32", 2e-6, 2e-5)] {
-            let problems = [images(dtype, &train), sentences(dtype, &train), normalised(dtype, &train)];
-            for (problem, bound) in problems.iter().zip([near, near, nearly]) {
+            let problems = [images, backgrounds, sentences, normalised].map(|problem| problem(dtype, &train));
+            for (problem, bound) in problems.iter().zip([near, near, near, nearly]) {
                 check(problem, &[&problem.model], &PARTS, bound);
             }
         }

@@ -130,15 +130,15 @@ impl CustomOp1 for Pick {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::testing::{check_gradients, list, tensor};
+    use crate::op::testing::{check_gradients, device, list, tensor, tensor_of};
 
     fn columns(window: [Window; 2], input: [usize; 2]) -> Result<Columns> {
-        Columns::new(window, input, &Device::Cpu)
+        Columns::new(window, input, &device())
     }
 
     #[test]
     fn columns_by_hand() {
-        let x = Tensor::new(&[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]], &Device::Cpu).unwrap();
+        let x = tensor_of(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1, 2, 3]);
         let window = [Window::new(2), Window { stride: 2, padding: 1, ..Window::new(2) }];
         let got = columns(window, [2, 3]).unwrap();
         assert_eq!((got.kernel(), got.output()), (4, [1, 2]));

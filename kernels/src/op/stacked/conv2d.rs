@@ -33,11 +33,9 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, columns: &Colu
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
     use crate::op::Conv2dOptions;
-    use crate::op::testing::{check_gradients, each, same, tensor};
+    use crate::op::testing::{check_gradients, device, each, same, tensor};
     use crate::window::Window;
 
     /// The window, groups, and input, weight and bias of two models with two examples each.
@@ -56,7 +54,7 @@ mod tests {
 
     fn stacked(window: Window, groups: usize, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
         let planes = [x.dim(3)?, x.dim(4)?];
-        conv2d(x, w, b, &Columns::new([window; 2], planes, &Device::Cpu)?, groups)
+        conv2d(x, w, b, &Columns::new([window; 2], planes, &device())?, groups)
     }
 
     #[test]

@@ -21,17 +21,15 @@ pub fn embedding(indices: &Tensor, tables: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
-    use crate::op::testing::{check_gradients, each, same, tensor};
+    use crate::op::testing::{check_gradients, each, same, tensor, tensor_of};
 
     #[test]
     fn each_model_looks_its_own_table_up() {
         let places = [2_u32, 0, 2, 3, 1, 1, 0, 3, 0, 0, 2, 1];
         let tables = tensor(1, &[2, 4, 3]);
         for dims in [&[2, 6][..], &[2, 2, 3]] {
-            let indices = Tensor::from_slice(&places, dims, &Device::Cpu).unwrap();
+            let indices = tensor_of(&places, dims);
             let alone = each([&indices, &tables], |[indices, table]| crate::op::embedding(indices, table));
             same(&embedding(&indices, &tables).unwrap(), &alone);
             check_gradients(std::array::from_ref(&tables), |[tables]| embedding(&indices, tables));
@@ -40,7 +38,7 @@ mod tests {
 
     #[test]
     fn shapes_that_do_not_fit_are_errors() {
-        let indices = Tensor::from_slice(&[0_u32; 3], &[3, 1], &Device::Cpu).unwrap();
+        let indices = tensor_of(&[0_u32; 3], &[3, 1]);
         assert!(embedding(&indices, &tensor(1, &[2, 4, 3])).is_err());
         assert!(embedding(&indices, &tensor(1, &[4, 3])).is_err());
     }
