@@ -19,7 +19,7 @@ load() { # load CLIENTS arguments…
   "$tributary" load --size 2600B --clients "$clients" --json --quiet "$@" >"$folder/load"
 }
 
-number() { grep -o "\"$1\": [0-9.]*" "$folder/load" | head -1 | grep -o '[0-9.]*$'; }
+number() { grep -o "\"$1\": [0-9.]*" "$folder/load" | head -1 | awk '{ print int($2) == $2 ? $2 : sprintf("%.1f", $2) }'; }
 
 gate() { # gate CONDITION TEXT
   if awk "BEGIN { exit !($1) }"; then echo "$2"; else
