@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::group_norm::{self, Gradients};
 #[cfg(feature = "candle")]
-use tributary_kernels::op::stacked;
+use tributary_kernels::op::{Norm, composed, stacked};
 use tributary_kernels::relu::Activation;
 
 #[cfg(feature = "candle")]
@@ -62,12 +62,13 @@ impl<T: Element> Across<T> for GroupNorm {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::GroupNorm(norm) = place.layer() else { return another(place) };
-    tributary_kernels::op::composed::group_norm(x, graph.weight(place)?, graph.bias(place)?, norm.groups, norm.eps)
+    let norm = Norm::Group { groups: norm.groups, epsilon: norm.eps };
+    composed::norm(norm, x, graph.weight(place)?, Some(graph.bias(place)?))
 }
 
 #[cfg(feature = "candle")]
 fn stack(place: &Place<'_>, _: &Device) -> Result<Stacked> {
     let Layer::GroupNorm(norm) = place.layer() else { return another(place) };
-    let (groups, eps) = (norm.groups, norm.eps);
-    Ok(Box::new(move |place, x, graph| stacked::group_norm(x, graph.weight(place)?, graph.bias(place)?, groups, eps)))
+    let norm = Norm::Group { groups: norm.groups, epsilon: norm.eps };
+    Ok(Box::new(move |place, x, graph| stacked::norm(norm, x, graph.weight(place)?, Some(graph.bias(place)?))))
 }

@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use tributary_common::model::Layer;
 use tributary_kernels::layer_norm::{self, Gradients};
 #[cfg(feature = "candle")]
-use tributary_kernels::op::stacked;
+use tributary_kernels::op::{Norm, composed, stacked};
 use tributary_kernels::relu::Activation;
 
 #[cfg(feature = "candle")]
@@ -67,12 +67,12 @@ impl<T: Element> Across<T> for LayerNorm {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::LayerNorm(norm) = place.layer() else { return another(place) };
-    tributary_kernels::op::composed::layer_norm(x, graph.weight(place)?, graph.bias(place)?, norm.eps)
+    composed::norm(Norm::Layer { epsilon: norm.eps }, x, graph.weight(place)?, Some(graph.bias(place)?))
 }
 
 #[cfg(feature = "candle")]
 fn stack(place: &Place<'_>, _: &Device) -> Result<Stacked> {
     let Layer::LayerNorm(norm) = place.layer() else { return another(place) };
-    let eps = norm.eps;
-    Ok(Box::new(move |place, x, graph| stacked::layer_norm(x, graph.weight(place)?, graph.bias(place)?, eps)))
+    let norm = Norm::Layer { epsilon: norm.eps };
+    Ok(Box::new(move |place, x, graph| stacked::norm(norm, x, graph.weight(place)?, Some(graph.bias(place)?))))
 }

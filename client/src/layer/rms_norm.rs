@@ -4,7 +4,7 @@
 use candle_core::{Device, Result, Tensor};
 use tributary_common::model::Layer;
 #[cfg(feature = "candle")]
-use tributary_kernels::op::stacked;
+use tributary_kernels::op::{Norm, composed, stacked};
 use tributary_kernels::relu::Activation;
 use tributary_kernels::rms_norm::{self, Gradients};
 
@@ -67,12 +67,12 @@ impl<T: Element> Across<T> for RmsNorm {
 #[cfg(feature = "candle")]
 fn graph(place: &Place<'_>, x: &Tensor, graph: &Graph<'_>) -> Result<Tensor> {
     let Layer::RmsNorm(norm) = place.layer() else { return another(place) };
-    tributary_kernels::op::composed::rms_norm(x, graph.weight(place)?, norm.eps_in(place.model.dtype))
+    composed::norm(Norm::Rms { epsilon: norm.eps_in(place.model.dtype) }, x, graph.weight(place)?, None)
 }
 
 #[cfg(feature = "candle")]
 fn stack(place: &Place<'_>, _: &Device) -> Result<Stacked> {
     let Layer::RmsNorm(norm) = place.layer() else { return another(place) };
-    let eps = norm.eps_in(place.model.dtype);
-    Ok(Box::new(move |place, x, graph| stacked::rms_norm(x, graph.weight(place)?, eps)))
+    let norm = Norm::Rms { epsilon: norm.eps_in(place.model.dtype) };
+    Ok(Box::new(move |place, x, graph| stacked::norm(norm, x, graph.weight(place)?, None)))
 }

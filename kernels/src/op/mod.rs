@@ -28,7 +28,7 @@ pub use self::cross_entropy::cross_entropy;
 pub use self::embedding::embedding;
 pub use self::linear::linear;
 pub use self::max_pool2d::max_pool2d;
-pub use self::norm::{group_norm, layer_norm, rms_norm};
+pub use self::norm::{Norm, group_norm, layer_norm, rms_norm};
 pub use self::relu::relu;
 
 /// The same functions out of candle's own operators, on whatever device: what training elsewhere runs, so that the CPU can
@@ -40,5 +40,5 @@ pub mod composed {
     pub use super::embedding::composed as embedding;
     pub use super::linear::composed as linear;
     pub use super::max_pool2d::composed as max_pool2d;
-    pub use super::norm::composed::{group_norm, layer_norm, rms_norm};
+    pub use super::norm::composed::norm;
 }

@@ -16,7 +16,7 @@ use crate::rms_norm::{self, RmsNorm};
 /// # Errors
 /// If the groups do not divide the channels, or the shapes, types or devices do not fit.
 pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: usize, epsilon: f64) -> Result<Tensor> {
-    apply(NormOp::Group { groups, epsilon }, x, weight, Some(bias))
+    apply(Norm::Group { groups, epsilon }, x, weight, Some(bias))
 }
 
 /// Normalises the last dimensions of `x`, which are those of `weight` and `bias`, then scales and shifts every value.
@@ -24,7 +24,7 @@ pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: usize, eps
 /// # Errors
 /// If the shapes, types or devices do not fit.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
-    apply(NormOp::Layer { epsilon }, x, weight, Some(bias))
+    apply(Norm::Layer { epsilon }, x, weight, Some(bias))
 }
 
 /// Divides the last dimensions of `x`, which are those of `weight`, by their root mean square and scales every value.
@@ -32,19 +32,19 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> R
 /// # Errors
 /// If the shapes, types or devices do not fit.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-    apply(NormOp::Rms { epsilon }, x, weight, None)
+    apply(Norm::Rms { epsilon }, x, weight, None)
 }
 
-fn apply(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+fn apply(op: Norm, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     if !x.device().is_cpu() {
-        return composed::apply(op, x, weight, bias);
+        return composed::norm(op, x, weight, bias);
     }
     checked(op, x, weight, bias)?;
     Operands { x, weight, bias }.apply(op)
 }
 
 /// What is wrong with the shapes.
-fn checked(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
+fn checked(op: Norm, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
     op.shape(x.shape(), weight.shape())?;
     match bias.filter(|bias| bias.dims() != weight.dims()) {
         Some(bias) => bail!("{}: the bias has shape {:?}, the weight {:?}", op.title(), bias.shape(), weight.shape()),
@@ -54,69 +54,29 @@ fn checked(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Re
 
 /// The normalisations out of candle's operators.
 pub(super) mod composed {
-    use super::{NormOp, Result, Tensor, checked, stacked};
+    use super::{Norm, Result, Tensor, checked, stacked};
 
-    /// [`super::group_norm()`] out of candle's operators.
+    /// A normalisation out of candle's operators.
     ///
     /// # Errors
     /// If the groups do not divide the channels, or the shapes, types or devices do not fit.
-    pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: usize, epsilon: f64) -> Result<Tensor> {
-        apply(NormOp::Group { groups, epsilon }, x, weight, Some(bias))
-    }
-
-    /// [`super::layer_norm()`] out of candle's operators.
-    ///
-    /// # Errors
-    /// If the shapes, types or devices do not fit.
-    pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
-        apply(NormOp::Layer { epsilon }, x, weight, Some(bias))
-    }
-
-    /// [`super::rms_norm()`] out of candle's operators.
-    ///
-    /// # Errors
-    /// If the shapes, types or devices do not fit.
-    pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-        apply(NormOp::Rms { epsilon }, x, weight, None)
-    }
-
-    pub(super) fn apply(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    pub fn norm(op: Norm, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         checked(op, x, weight, bias)?;
         let bias = bias.map(|bias| bias.unsqueeze(0)).transpose()?;
-        stacked::apply(op, &x.unsqueeze(0)?, &weight.unsqueeze(0)?, bias.as_ref())?.squeeze(0)
+        stacked::norm(op, &x.unsqueeze(0)?, &weight.unsqueeze(0)?, bias.as_ref())?.squeeze(0)
     }
 }
 
 /// The normalisations for several models at once (see [`super::stacked`]): `x` `[models, batch, …]` and the parameters
 /// `[models, …]` have the models in front.
 pub(super) mod stacked {
-    use super::{D, Kernel, NormOp, Parametrised, Result, Shape, Tensor, bail};
+    use super::{D, Kernel, Norm, Parametrised, Result, Shape, Tensor, bail};
 
-    /// [`super::group_norm()`] for each model.
+    /// A normalisation for each model.
     ///
     /// # Errors
     /// If the groups do not divide the channels, or the shapes, types or devices do not fit.
-    pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: usize, epsilon: f64) -> Result<Tensor> {
-        apply(NormOp::Group { groups, epsilon }, x, weight, Some(bias))
-    }
-
-    /// [`super::layer_norm()`] for each model.
-    ///
-    /// # Errors
-    /// If the shapes, types or devices do not fit.
-    pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
-        apply(NormOp::Layer { epsilon }, x, weight, Some(bias))
-    }
-
-    /// [`super::rms_norm()`] for each model.
-    ///
-    /// # Errors
-    /// If the shapes, types or devices do not fit.
-    pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-        apply(NormOp::Rms { epsilon }, x, weight, None)
-    }
-
-    pub(super) fn apply(op: NormOp, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    pub fn norm(op: Norm, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (&[models, batch, ref places @ ..], &[weights, ref last @ ..]) = (x.dims(), weight.dims()) else {
             bail!("{}: the input's shape {:?} is not [models, batch, …]", op.title(), x.shape())
         };
@@ -143,12 +103,26 @@ pub(super) mod stacked {
     }
 }
 
-/// A normalisation before it sees a shape.
+/// A normalisation before it sees a shape. `epsilon` is added to the variance, or to the mean square, below the root.
 #[derive(Clone, Copy, Debug)]
-enum NormOp {
-    Group { groups: usize, epsilon: f64 },
-    Layer { epsilon: f64 },
-    Rms { epsilon: f64 },
+pub enum Norm {
+    /// [`group_norm()`]
+    Group {
+        /// How many groups the channels are in.
+        groups: usize,
+        /// As above.
+        epsilon: f64,
+    },
+    /// [`layer_norm()`]
+    Layer {
+        /// As above.
+        epsilon: f64,
+    },
+    /// [`rms_norm()`], which has no bias.
+    Rms {
+        /// As above.
+        epsilon: f64,
+    },
 }
 
 /// A normalisation of one shape.
@@ -159,7 +133,7 @@ enum Kernel {
     Rms(RmsNorm),
 }
 
-impl NormOp {
+impl Norm {
     fn shape(self, x: &Shape, weight: &Shape) -> Result<Kernel> {
         let (dims, size) = (x.dims(), weight.elem_count());
         let rows = match dims.len().checked_sub(weight.rank()) {
@@ -187,7 +161,7 @@ impl NormOp {
     }
 }
 
-impl Parametrised for NormOp {
+impl Parametrised for Norm {
     fn title(&self) -> &'static str {
         match self {
             Self::Group { .. } => "group_norm",
@@ -260,12 +234,12 @@ mod tests {
     use crate::op::testing::{check_gradients, each, is_tested, on_cpu, same, tensor};
 
     const EPSILON: f64 = 1e-3;
-    const GROUP: NormOp = NormOp::Group { groups: 2, epsilon: EPSILON };
-    const LAYER: NormOp = NormOp::Layer { epsilon: EPSILON };
-    const RMS: NormOp = NormOp::Rms { epsilon: EPSILON };
+    const GROUP: Norm = Norm::Group { groups: 2, epsilon: EPSILON };
+    const LAYER: Norm = Norm::Layer { epsilon: EPSILON };
+    const RMS: Norm = Norm::Rms { epsilon: EPSILON };
 
     /// Operator, shape of the input, shape of the parameters.
-    const CASES: [(NormOp, &[usize], &[usize]); 9] = [
+    const CASES: [(Norm, &[usize], &[usize]); 9] = [
         (GROUP, &[3, 4, 2, 3], &[4]),
         (GROUP, &[2, 6], &[6]),
         (GROUP, &[0, 4, 3], &[4]),
@@ -277,12 +251,12 @@ mod tests {
         (RMS, &[0, 5], &[5]),
     ];
 
-    fn cases() -> impl Iterator<Item = (NormOp, &'static [usize], &'static [usize])> {
+    fn cases() -> impl Iterator<Item = (Norm, &'static [usize], &'static [usize])> {
         CASES.into_iter().filter(|(_, dims, _)| is_tested(dims))
     }
 
-    fn has_bias(op: NormOp) -> bool {
-        !matches!(op, NormOp::Rms { .. })
+    fn has_bias(op: Norm) -> bool {
+        !matches!(op, Norm::Rms { .. })
     }
 
     #[test]
@@ -293,10 +267,10 @@ mod tests {
             let bias = has_bias(op).then_some(bias);
             let y = apply(op, x, weight, bias).unwrap();
             let host = bias.map(on_cpu);
-            same(&y, &composed::apply(op, &on_cpu(x), &on_cpu(weight), host.as_ref()).unwrap());
+            same(&y, &composed::norm(op, &on_cpu(x), &on_cpu(weight), host.as_ref()).unwrap());
             // Of empty tensors candle's own operators know no gradient.
             if x.elem_count() > 0 {
-                check_gradients(&[x.clone(), weight.clone()], |[x, weight]| composed::apply(op, x, weight, bias));
+                check_gradients(&[x.clone(), weight.clone()], |[x, weight]| composed::norm(op, x, weight, bias));
             }
         }
     }
@@ -309,13 +283,13 @@ mod tests {
             let [x, weight, bias] = &inputs;
             if has_bias(op) {
                 let alone = each([x, weight, bias], |[x, weight, bias]| apply(op, x, weight, Some(bias)));
-                same(&stacked::apply(op, x, weight, Some(bias)).unwrap(), &alone);
-                check_gradients(&inputs, |[x, weight, bias]| stacked::apply(op, x, weight, Some(bias)));
+                same(&stacked::norm(op, x, weight, Some(bias)).unwrap(), &alone);
+                check_gradients(&inputs, |[x, weight, bias]| stacked::norm(op, x, weight, Some(bias)));
             } else {
                 let alone = each([x, weight], |[x, weight]| apply(op, x, weight, None));
-                same(&stacked::apply(op, x, weight, None).unwrap(), &alone);
+                same(&stacked::norm(op, x, weight, None).unwrap(), &alone);
             }
-            assert!(stacked::apply(op, x, &weight.narrow(0, 0, 2).unwrap(), None).is_err());
+            assert!(stacked::norm(op, x, &weight.narrow(0, 0, 2).unwrap(), None).is_err());
         }
     }
 
@@ -350,7 +324,7 @@ mod tests {
             let (x, weight, bias) = (x.permute((2, 1, 0))?, weight.narrow(0, 3, 4)?, bias.narrow(0, 5, 4)?);
             let y = group_norm(&x, &weight, &bias, 2, EPSILON)?;
             let cpu = [&x.contiguous()?, &weight, &bias].map(on_cpu);
-            same(&y, &composed::apply(GROUP, &cpu[0], &cpu[1], Some(&cpu[2]))?);
+            same(&y, &composed::norm(GROUP, &cpu[0], &cpu[1], Some(&cpu[2]))?);
             let x = x.transpose(1, 2)?;
             rms_norm(&(&x + layer_norm(&x, &weight, &bias, EPSILON)?)?, &weight, EPSILON)? + y.transpose(1, 2)?
         });

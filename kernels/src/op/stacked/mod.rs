@@ -16,4 +16,4 @@ pub use self::columns::Columns;
 pub use self::conv2d::conv2d;
 pub use self::embedding::embedding;
 pub use self::linear::linear;
-pub use super::norm::stacked::{group_norm, layer_norm, rms_norm};
+pub use super::norm::stacked::norm;
