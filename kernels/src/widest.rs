@@ -13,37 +13,45 @@ pub trait Pass {
     fn run(self) -> Self::Out;
 }
 
-/// Runs `pass` with the widest vectors that this processor has. The standard library caches the answer.
+/// A vector unit that loops are compiled for.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unit {
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Unit {
+    /// The widest that this processor has, and a test leaves. The standard library caches the answer.
+    #[inline]
+    fn widest() -> Self {
+        let there = if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+            Self::Avx512
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            Self::Avx2
+        } else {
+            Self::Portable
+        };
+        #[cfg(test)]
+        let there = there.min(tests::WIDEST.get());
+        there
+    }
+}
+
+/// Runs `pass` with the widest vectors that this processor has.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn run<P: Pass>(pass: P) -> P::Out {
-    #[cfg(test)]
-    match tests::NARROWER.get() {
-        0 => {}
-        1 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") => {
-            #[expect(
-                unsafe_code,
-                reason = "a function compiled for more features may only be called where they exist"
-            )]
-            // SAFETY: as below.
-            return unsafe { avx2(pass) };
-        }
-        _ => return pass.run(),
-    }
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-        #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
-        // SAFETY: the processor has both features that the callee is compiled for; it is safe code otherwise.
-        unsafe {
-            avx512(pass)
-        }
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
-        // SAFETY: the processor has both features that the callee is compiled for; it is safe code otherwise.
-        unsafe {
-            avx2(pass)
-        }
-    } else {
-        pass.run()
+    #[expect(unsafe_code, reason = "a function compiled for more features may only be called where they exist")]
+    match Unit::widest() {
+        // SAFETY: the processor has the features that the callee is compiled for, as has every one with a wider unit; it
+        // is safe code otherwise.
+        Unit::Avx512 => unsafe { avx512(pass) },
+        // SAFETY: likewise.
+        Unit::Avx2 => unsafe { avx2(pass) },
+        Unit::Portable => pass.run(),
     }
 }
 
@@ -58,7 +66,7 @@ pub fn run<P: Pass>(pass: P) -> P::Out {
 #[must_use]
 pub fn has_fma() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2");
+    return Unit::widest() > Unit::Portable;
     #[cfg(not(target_arch = "x86_64"))]
     return cfg!(target_arch = "aarch64");
 }
@@ -82,22 +90,33 @@ pub(crate) use tests::on_each;
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "x86_64")]
     use std::cell::Cell;
 
+    #[cfg(target_arch = "x86_64")]
+    use super::Unit;
+
+    #[cfg(target_arch = "x86_64")]
     thread_local! {
-        /// How many of the wider vector units this thread's loops leave aside: 0 runs what the processor has, 1 AVX2 at
-        /// most, 2 what the crate is compiled for.
-        pub(super) static NARROWER: Cell<u8> = const { Cell::new(0) };
+        /// The widest vector unit that this thread's loops may use.
+        pub(super) static WIDEST: Cell<Unit> = const { Cell::new(Unit::Avx512) };
     }
 
     /// What `work` gives on each vector unit that its loops are compiled for, the narrowest first.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn on_each<R>(work: impl Fn() -> R) -> Vec<R> {
-        let on = |narrower| {
-            NARROWER.set(narrower);
+        let on = |unit| {
+            WIDEST.set(unit);
             let given = work();
-            NARROWER.set(0);
+            WIDEST.set(Unit::Avx512);
             given
         };
-        [2, 1, 0].map(on).into()
+        [Unit::Portable, Unit::Avx2, Unit::Avx512].map(on).into()
+    }
+
+    /// What `work` gives as its loops are compiled for this architecture.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn on_each<R>(work: impl Fn() -> R) -> Vec<R> {
+        vec![work()]
     }
 }
