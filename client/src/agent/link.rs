@@ -12,11 +12,12 @@ use tributary_certs::Credentials;
 use tributary_common::Digest;
 use tributary_common::config::Document;
 use tributary_common::id::Version;
-use tributary_common::message::{Answer, Hello, Request, ToClient, ToCoordinator, Welcome};
+use tributary_common::message::Hello;
 use tributary_common::model::initial;
-use tributary_common::net::{self, ANSWER_SECONDS, FrameReader, Pace, close_code};
+use tributary_common::net::{self, close_code};
 
-use super::{Error, now, probe, transfer};
+use super::transfer::{self, Fault};
+use super::{Error, live, now, probe};
 use crate::plan::Plan;
 
 /// What was found on the link.
@@ -46,10 +47,10 @@ pub async fn measure(coordinator: &str, credentials: Credentials, downloads: usi
     let began = now();
     let (endpoint, connection) = probe::visit(coordinator, credentials).await?;
     let measured = async {
-        let (mut send, recv) = connection.open_bi().await?;
         let hello = Hello { software: env!("CARGO_PKG_VERSION").to_owned(), device: "none".to_owned(), holding: None };
-        net::write_message(&mut send, &ToCoordinator::Hello(hello)).await?;
-        let (plan, version) = welcome(FrameReader::new(recv)).await?;
+        // The control stream stays open as long as the link is measured.
+        let (_control, _reader, welcome) = live::greet(&connection, hello).await?;
+        let (plan, version) = (plan(&welcome.plan)?, welcome.version);
         let mut link = Link {
             address: connection.remote_address(),
             welcome: began.elapsed(),
@@ -82,30 +83,18 @@ pub async fn measure(coordinator: &str, credentials: Credentials, downloads: usi
     measured
 }
 
-/// What the coordinator says first, and the plan in it.
-async fn welcome(mut reader: FrameReader) -> Result<(Plan, Version), net::Error> {
-    let first = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), reader.next::<ToClient>()).await;
-    match first.map_err(|_| net::Error::TimedOut(ANSWER_SECONDS))?? {
-        Some(ToClient::Welcome(Welcome { plan, version, .. })) => {
-            let unreadable = |error| net::Error::Refused(format!("its plan cannot be read: {error}"));
-            let document = Document::parse("plan", &plan).map_err(unreadable)?;
-            Ok((Plan::parse(&document).map_err(unreadable)?, version))
-        }
-        _ => Err(net::Error::StreamEnded),
-    }
+/// The plan that a run's clients get.
+fn plan(text: &str) -> Result<Plan, net::Error> {
+    let unreadable = |error| net::Error::Refused(format!("its plan cannot be read: {error}"));
+    Plan::parse(&Document::parse("plan", text).map_err(unreadable)?).map_err(unreadable)
 }
 
 /// Fetches the whole model over what the buffer holds.
 async fn download(connection: &Connection, digest: Digest, buffer: &mut [u8]) -> Result<Duration, net::Error> {
     let began = now();
-    let (mut send, mut recv) = connection.open_bi().await?;
-    net::write_message(&mut send, &Request::Get { digest, from: 0 }).await?;
-    drop(send.finish());
-    match transfer::answer(&mut recv, ANSWER_SECONDS).await? {
-        Answer::Bytes { len } if len == buffer.len() as u64 => {}
-        Answer::Refused { reason } => return Err(net::Error::Refused(reason)),
-        other => return Err(net::Error::Refused(format!("an unexpected answer: {other:?}"))),
+    match transfer::download(connection, digest, buffer, &mut 0, |_| {}).await {
+        Ok(()) => Ok(began.elapsed()),
+        Err(Fault::Broken(error) | Fault::Refused(error)) => Err(error),
+        Err(Fault::Later { reason, .. }) => Err(net::Error::Refused(reason)),
     }
-    net::receive_into(&mut recv, buffer, &mut 0, Pace::default(), |_| {}).await?;
-    Ok(began.elapsed())
 }

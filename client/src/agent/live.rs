@@ -1,11 +1,13 @@
 //! The connection at hand: who is on the other end, what comes on the control stream and what is said there.
 
+use std::time::Duration;
+
 use quinn::{Connection, SendStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tributary_common::id::Ticket;
-use tributary_common::message::{ToClient, ToCoordinator};
-use tributary_common::net::{self, FrameReader};
+use tributary_common::message::{Hello, ToClient, ToCoordinator, Welcome};
+use tributary_common::net::{self, ANSWER_SECONDS, FrameReader};
 
 use super::{Settings, silence};
 
@@ -21,6 +23,22 @@ pub(super) struct Live {
     told: Option<(Ticket, u64)>,
     /// The reader, and who asks when nothing comes.
     _tasks: JoinSet<()>,
+}
+
+/// Says hello on a control stream of its own and hears the welcome; the stream's both ends come with it.
+pub(super) async fn greet(
+    connection: &Connection,
+    hello: Hello,
+) -> Result<(SendStream, FrameReader, Welcome), net::Error> {
+    let (mut control, recv) = connection.open_bi().await?;
+    net::write_message(&mut control, &ToCoordinator::Hello(hello)).await?;
+    let mut reader = FrameReader::new(recv);
+    let first = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), reader.next());
+    match first.await.map_err(|_| net::Error::TimedOut(ANSWER_SECONDS))?? {
+        Some(ToClient::Welcome(welcome)) => Ok((control, reader, welcome)),
+        Some(_) => Err(net::Error::Refused("the first message is no welcome".to_owned())),
+        None => Err(net::Error::StreamEnded),
+    }
 }
 
 impl Live {

@@ -13,12 +13,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tributary_common::id::Ticket;
 use tributary_common::message::{self, Hello, Offer, ToClient, ToCoordinator, Welcome, short_text};
-use tributary_common::net::{self, ANSWER_SECONDS, FrameReader};
+use tributary_common::net;
 use tributary_common::parameters::{Layout, Parameters};
 
 use super::ending::{self, Ended, Failure};
 use super::holdings::{Holding, Holdings};
-use super::live::Live;
+use super::live::{Live, greet};
 use super::outbox::Restored;
 use super::transfer::Fault;
 use super::transfers::{Brought, Transfers};
@@ -118,21 +118,13 @@ impl Session {
         stop: &CancellationToken,
         tell: &mut (impl FnMut(Status) + Send),
     ) -> Result<Ended, net::Error> {
-        let (mut control, recv) = connection.open_bi().await?;
         let hello = Hello {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             device: settings.device.clone(),
             holding: self.holdings.finished(&self.machine),
         };
         let claimed = hello.holding;
-        net::write_message(&mut control, &ToCoordinator::Hello(hello)).await?;
-        let mut reader = FrameReader::new(recv);
-        let first = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS), reader.next::<ToClient>());
-        let welcome = match first.await.map_err(|_| net::Error::TimedOut(ANSWER_SECONDS))?? {
-            Some(ToClient::Welcome(welcome)) => welcome,
-            Some(_) => return Err(net::Error::Refused("the first message is no welcome".to_owned())),
-            None => return Err(net::Error::StreamEnded),
-        };
+        let (control, reader, welcome) = greet(connection, hello).await?;
         self.joined = true;
         self.named = Duration::from_millis(welcome.return_ms.into());
         if self.holdings.enter(welcome.run) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quinn::{Connection, WriteError};
+use tributary_common::Digest;
 use tributary_common::message::{Answer, Offer, Put, Request};
 use tributary_common::net::{self, ANSWER_SECONDS, Error, close_code};
 use tributary_common::parameters::Parameters;
@@ -92,8 +93,20 @@ async fn get(connection: &Connection, partial: &mut Partial, offer: &Offer) -> R
     if *at == buffer.len() {
         return Ok(());
     }
+    download(connection, offer.model, buffer, at, look).await
+}
+
+/// Asks for a model from `at` on and receives the rest of it into `buffer`, which has the model's size; `look` is told of
+/// every block in order.
+pub(super) async fn download(
+    connection: &Connection,
+    digest: Digest,
+    buffer: &mut [u8],
+    at: &mut usize,
+    look: impl FnMut(&[u8]),
+) -> Result<(), Fault> {
     let (mut send, mut recv) = connection.open_bi().await.map_err(Error::from)?;
-    net::write_message(&mut send, &Request::Get { digest: offer.model, from: *at as u64 }).await?;
+    net::write_message(&mut send, &Request::Get { digest, from: *at as u64 }).await?;
     drop(send.finish());
     match answer(&mut recv, ANSWER_SECONDS).await? {
         Answer::Bytes { len } if len == (buffer.len() - *at) as u64 => {}
