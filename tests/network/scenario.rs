@@ -385,6 +385,13 @@ pub(crate) fn run(folder: &Path, weather: &Weather) -> Run {
     run
 }
 
+/// A worker with one example, and so many to measure on.
+pub(crate) fn prepared(plan: &str, holdout: u64) -> Result<Prepared, String> {
+    let document = Document::parse("plan", plan).map_err(|error| error.to_string())?;
+    let layout = Plan::parse(&document).map_err(|error| error.to_string())?.model.layout.clone();
+    Ok(Prepared { ready: Ready { examples: 1, holdout }, layout })
+}
+
 /// A worker whose update is the basis vector of its client, and in another coordinate of its own the number of the
 /// training: the aggregate shows who is in it, and with what.
 struct Basis {
@@ -395,9 +402,7 @@ struct Basis {
 
 impl Worker for Basis {
     fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
-        let document = Document::parse("plan", plan).map_err(|error| error.to_string())?;
-        let layout = Plan::parse(&document).map_err(|error| error.to_string())?.model.layout.clone();
-        Ok(Prepared { ready: Ready { examples: 1, holdout: 0 }, layout })
+        prepared(plan, 0)
     }
 
     fn train(&mut self, _: Round, model: &Parameters, _: &mut dyn Watch) -> Result<Update, String> {

@@ -9,8 +9,6 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use tokio_util::sync::CancellationToken;
 use tributary_certs::{RevocationFile, tls};
 use tributary_client::agent::{self, Membership, Prepared, Settings, Status, Update, Watch, Worker};
-use tributary_client::plan::Plan;
-use tributary_common::config::Document;
 use tributary_common::id::{Round, RunId, Slot, Ticket, Version};
 use tributary_common::message::{
     Answer, Done, Hello, Offer, Ready, Request, Results, ToClient, ToCoordinator, Welcome,
@@ -23,7 +21,9 @@ use tributary_coordinator::store::Memory;
 
 use super::host::Host;
 use super::network::{Link, Network};
-use super::scenario::{self, ADDRESS, CLIENTS, Federation, HUB, IDLE, KEEP_ALIVE, address, document, run, runtime};
+use super::scenario::{
+    self, ADDRESS, CLIENTS, Federation, HUB, IDLE, KEEP_ALIVE, address, document, prepared, run, runtime,
+};
 use super::weather::Weather;
 
 /// Longer than any wait of a client, and than any deadline for an answer.
@@ -162,9 +162,7 @@ struct Judge;
 
 impl Worker for Judge {
     fn prepare(&mut self, plan: &str) -> Result<Prepared, String> {
-        let document = Document::parse("plan", plan).map_err(|error| error.to_string())?;
-        let layout = Plan::parse(&document).map_err(|error| error.to_string())?.model.layout.clone();
-        Ok(Prepared { ready: Ready { examples: 1, holdout: 1 }, layout })
+        prepared(plan, 1)
     }
 
     fn train(&mut self, _: Round, _: &Parameters, _: &mut dyn Watch) -> Result<Update, String> {
