@@ -7,7 +7,12 @@
 #                many writes of 4 KiB a second the disk of the run's folder makes durable one after another
 #   soak         clients that come, go and are cut off; neither descriptors nor memory grow from a third of it to its end
 #   benches/load.sh [PATH OF tributary]        SOAK_SECONDS=600 SOAK_CLIENTS=2000 is the long form, 60 and 50 the default
-source "$(dirname "$0")/federation.sh" "$@"
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tributary=$(realpath "${1:-target/release/tributary}")
+folder=$(mktemp -d)
+loading=
+trap 'kill $loading 2>/dev/null || true; rm -rf "$folder"' EXIT
 soak=${SOAK_SECONDS:-60}
 soakers=${SOAK_CLIENTS:-50}
 export TMPDIR=$folder
