@@ -1,6 +1,9 @@
 //! Average pooling over `[planes, height, width]`; padding counts as zeros, as PyTorch does by default.
 
+use std::ops::Range;
+
 use crate::real::Real;
+use crate::widest::{self, Pass};
 use crate::window::Window;
 
 /// The layer's shape for one batch.
@@ -28,8 +31,10 @@ impl AvgPool2d {
         size
     }
 
-    /// Calls `each(output, input)` with the indices of every pair that a window connects.
-    fn pairs(self, [out_height, out_width]: [usize; 2], mut each: impl FnMut(usize, usize)) {
+    /// Calls `each` with the outputs of a row whose windows have the same element inside the input, and where the first of
+    /// these elements is; the others follow at the horizontal stride.
+    #[inline(always)]
+    fn lines(self, [out_height, out_width]: [usize; 2], mut each: impl FnMut(Range<usize>, usize)) {
         let [height, width] = self.input;
         let [vertical, horizontal] = self.window;
         for plane in 0..self.planes {
@@ -37,11 +42,13 @@ impl AvgPool2d {
                 let (top, bottom) = vertical.inside(ky, height, out_height);
                 for kx in 0..horizontal.kernel {
                     let (left, right) = horizontal.inside(kx, width, out_width);
+                    if left == right {
+                        continue;
+                    }
                     for y in top..bottom {
+                        let outputs = (plane * out_height + y) * out_width;
                         let line = (plane * height + vertical.position(y, ky)) * width;
-                        for x in left..right {
-                            each((plane * out_height + y) * out_width + x, line + horizontal.position(x, kx));
-                        }
+                        each(outputs + left..outputs + right, line + horizontal.position(left, kx));
                     }
                 }
             }
@@ -59,10 +66,34 @@ impl AvgPool2d {
 /// If the window does not fit or a length differs from the shape.
 pub fn forward<T: Real>(shape: AvgPool2d, x: &[T], y: &mut [T]) {
     let size = shape.assert_lengths(x.len(), y.len());
-    y.fill(T::ZERO);
-    shape.pairs(size, |output, input| y[output] += x[input]);
-    let share = shape.share();
-    y.iter_mut().for_each(|y| *y *= share);
+    widest::run(Forward { shape, size, x, y });
+}
+
+struct Forward<'a, T> {
+    shape: AvgPool2d,
+    size: [usize; 2],
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Real> Pass for Forward<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { shape, size, x, y } = self;
+        y.fill(T::ZERO);
+        shape.lines(size, |outputs, input| {
+            let y = &mut y[outputs];
+            match shape.window[1].stride {
+                // Without gaps the loop vectorises.
+                1 => y.iter_mut().zip(&x[input..]).for_each(|(y, &x)| *y += x),
+                stride => y.iter_mut().zip(x[input..].iter().step_by(stride)).for_each(|(y, &x)| *y += x),
+            }
+        });
+        let share = shape.share();
+        y.iter_mut().for_each(|y| *y *= share);
+    }
 }
 
 /// Writes `dx`: every output's gradient spread evenly over its window.
@@ -71,9 +102,32 @@ pub fn forward<T: Real>(shape: AvgPool2d, x: &[T], y: &mut [T]) {
 /// If the window does not fit or a length differs from the shape.
 pub fn backward<T: Real>(shape: AvgPool2d, dy: &[T], dx: &mut [T]) {
     let size = shape.assert_lengths(dx.len(), dy.len());
-    dx.fill(T::ZERO);
-    let share = shape.share();
-    shape.pairs(size, |output, input| dx[input] += dy[output] * share);
+    widest::run(Backward { shape, size, dy, dx });
+}
+
+struct Backward<'a, T> {
+    shape: AvgPool2d,
+    size: [usize; 2],
+    dy: &'a [T],
+    dx: &'a mut [T],
+}
+
+impl<T: Real> Pass for Backward<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { shape, size, dy, dx } = self;
+        dx.fill(T::ZERO);
+        let share = shape.share();
+        shape.lines(size, |outputs, input| {
+            let dy = &dy[outputs];
+            match shape.window[1].stride {
+                1 => dx[input..].iter_mut().zip(dy).for_each(|(dx, &dy)| *dx += dy * share),
+                stride => dx[input..].iter_mut().step_by(stride).zip(dy).for_each(|(dx, &dy)| *dx += dy * share),
+            }
+        });
+    }
 }
 
 #[cfg(test)]
