@@ -62,13 +62,28 @@ pub fn run<P: Pass>(pass: P) -> P::Out {
     pass.run()
 }
 
-/// Whether what [`run`] chooses multiplies and adds in one instruction; where it does not, [`f64::mul_add`] is a call.
+/// The fastest way to multiply and add on a vector unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// Two instructions; [`f64::mul_add`] is a call.
+    Separate,
+    /// One instruction.
+    Fused,
+    /// 64-bit integers, in hardware.
+    Integer,
+}
+
+/// What is fastest on the vector unit that [`run`] chooses.
 #[must_use]
-pub fn has_fma() -> bool {
+pub fn product() -> Product {
     #[cfg(target_arch = "x86_64")]
-    return Unit::widest() > Unit::Portable;
+    return match Unit::widest() {
+        Unit::Portable => Product::Separate,
+        Unit::Avx2 => Product::Fused,
+        Unit::Avx512 => Product::Integer,
+    };
     #[cfg(not(target_arch = "x86_64"))]
-    return cfg!(target_arch = "aarch64");
+    return if cfg!(target_arch = "aarch64") { Product::Fused } else { Product::Separate };
 }
 
 /// Eight doubles at once, with a 64-bit multiplication in hardware.

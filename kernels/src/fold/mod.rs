@@ -7,14 +7,13 @@
 //! Conversions are made of additions and bit patterns instead of casts: a saturating cast does not vectorise
 //! below AVX-512DQ, and the rounding instruction is a library call on plain x86-64.
 //!
-//! Where every product stays below 2^51, which is the common case, doubles hold all of it, those of several updates are
-//! added before the sum is touched, and the loop is bound by memory. Whether it is so shows only at the end of a pass, so
-//! [`fold_small_f32`] adds first and takes back what it should not have added: integers that wrap around come back exactly.
+//! Where every product stays below 2^51, which is the common case, doubles hold all of it: see [`fold_small_f32`].
 //!
 //! Whether a block fits `i64` is not decided here: the sum tracks its own bound by the largest magnitudes.
 
-use std::hint::black_box;
+mod small;
 
+pub use self::small::{TOGETHER, fold_small_f32, fold_small_f64};
 use crate::widest::{self, Pass};
 
 /// Largest scale the fold accepts, in bits. With it a coordinate of 2^32 becomes 2^84, which [`fold_wide_f32`] holds.
@@ -22,10 +21,6 @@ pub const SCALE_BITS_MAX: u32 = 52;
 
 /// Largest weight of one update. Rounded coordinate (2^84) times weight leaves eleven bits of `i128` for the sum.
 pub const WEIGHT_MAX: u64 = 1 << 32;
-
-/// Updates that [`fold_small_f32`] is meant to take at once: with four the sum costs little beside reading them, and more
-/// gain less than 5 %.
-pub const TOGETHER: usize = 4;
 
 /// Adding and subtracting 1.5 · 2^52 rounds every |x| ≤ 2^51 to an integer with ties to even, because the sum's
 /// last place is worth one. The same sum's bit pattern minus this one's is that integer.
@@ -117,23 +112,6 @@ pub fn max_abs_f32(x: &[f32]) -> Option<f64> {
 #[must_use]
 pub fn max_abs_f64(x: &[f64]) -> Option<f64> {
     finite(widest::run(Largest(x)))
-}
-
-/// [`fold_f32`] and [`max_abs_f32`] of `K` updates in one pass, where what is added to a coordinate is below 2^51: returns the
-/// largest magnitude of all. `None`, with every `acc[i]` as it was, if that is not so or a value is not finite.
-///
-/// # Panics
-/// If the lengths differ, `bits` exceeds [`SCALE_BITS_MAX`] or a weight exceeds [`WEIGHT_MAX`].
-pub fn fold_small_f32<const K: usize>(acc: &mut [i64], deltas: [&[f32]; K], bits: u32, n: [u64; K]) -> Option<f64> {
-    fold_small(acc, deltas, bits, n)
-}
-
-/// [`fold_small_f32`] for updates in double precision.
-///
-/// # Panics
-/// As [`fold_small_f32`].
-pub fn fold_small_f64<const K: usize>(acc: &mut [i64], deltas: [&[f64]; K], bits: u32, n: [u64; K]) -> Option<f64> {
-    fold_small(acc, deltas, bits, n)
 }
 
 /// Writes `acc[i] / weight · unit`, for sums below [`SMALL_MAX`] by magnitude, a weight of at most 2^53 and a power of two
@@ -286,68 +264,6 @@ impl<T: Copy + Into<f64>> Pass for Fold<'_, T> {
     }
 }
 
-/// Updates of small products, added to the sum of 64 bits, and the largest of their values. With `FMA` a multiplication and
-/// an addition are one instruction; both are exact, so the sum is the same.
-struct FoldSmall<'a, T, const K: usize, const FMA: bool> {
-    acc: &'a mut [i64],
-    deltas: [&'a [T]; K],
-    scale: f64,
-    n: [f64; K],
-    /// 0 to add, -1 to take back.
-    sign: i64,
-}
-
-impl<T: Coordinate, const K: usize, const FMA: bool> Pass for FoldSmall<'_, T, K, FMA> {
-    type Out = T;
-
-    #[inline(always)]
-    fn run(self) -> T {
-        let Self { acc, deltas, scale, n, sign } = self;
-        let deltas = deltas.map(|delta| &delta[..acc.len()]);
-        // Rounds to multiples of 1/scale, so that weight and scale are one factor.
-        let (rounder, factors) = (ROUNDER / scale, n.map(|n| n * scale));
-        // As in `integer`, less the rounder's pattern: `x - r` is `x + (!r + 1)`, and `r - x` is `!x + (r + 1)`.
-        let offset = (ROUNDER.to_bits() as i64 ^ !sign).wrapping_add(1);
-        let mut largest = T::Pattern::default();
-        for (i, sum) in acc.iter_mut().enumerate() {
-            let mut added = ROUNDER;
-            for k in 0..K {
-                let value = deltas[k][i];
-                largest = largest.max(value.magnitude());
-                let rounded = (value.into() + rounder) - rounder;
-                added = if FMA { rounded.mul_add(factors[k], added) } else { rounded * factors[k] + added };
-            }
-            *sum = sum.wrapping_add((added.to_bits() as i64 ^ sign).wrapping_add(offset));
-        }
-        T::of(largest)
-    }
-}
-
-fn fold_small<T: Coordinate, const K: usize>(
-    acc: &mut [i64],
-    deltas: [&[T]; K],
-    bits: u32,
-    n: [u64; K],
-) -> Option<f64> {
-    assert!(deltas.iter().all(|delta| delta.len() == acc.len()), "the sum and the update must have the same length");
-    assert!(n.iter().all(|&n| n <= WEIGHT_MAX), "weights {n:?} exceed {WEIGHT_MAX}");
-    let (scale, n) = (power_of_two(bits), n.map(|n| n as f64));
-    // One loop for both ways, not one for each: what it adds where the result is not defined, it takes back.
-    let mut pass = |sign| {
-        let (acc, sign) = (&mut *acc, black_box(sign));
-        match widest::has_fma() {
-            true => widest::run(FoldSmall::<_, K, true> { acc, deltas, scale, n, sign }),
-            false => widest::run(FoldSmall::<_, K, false> { acc, deltas, scale, n, sign }),
-        }
-    };
-    let largest = finite(pass(0));
-    if largest.is_none_or(|largest| !is_small(largest, scale, n.iter().sum())) {
-        pass(-1);
-        return None;
-    }
-    largest
-}
-
 fn fold<T: Copy + Into<f64>>(acc: &mut [i64], delta: &[T], term: Term) {
     assert_eq!(acc.len(), delta.len(), "the sum and the update must have the same length");
     widest::run(Fold { acc, delta, term });
@@ -393,12 +309,16 @@ mod tests {
             return;
         }
         let expected: Vec<i64> = expected.iter().map(|&e| e as i64).collect();
+        let small = widest::on_each(|| {
+            let mut acc = vec![7_i64; delta.len()];
+            let largest = fold_small_f64(&mut acc, [delta], bits, [n]);
+            (largest, acc)
+        });
+        let is_small = term.is_small;
+        let of_small =
+            (is_small.then(|| largest(delta)), if is_small { expected.clone() } else { vec![7; delta.len()] });
+        assert!(small.iter().all(|one| *one == of_small), "{small:?} is not {of_small:?}");
         // A bound that is too large costs time, never a bit.
-        let mut acc = vec![7_i64; delta.len()];
-        let largest = fold_small_f64(&mut acc, [delta], bits, [n]);
-        assert_eq!(largest, term.is_small.then(|| self::largest(delta)));
-        let is_folded = largest.is_some();
-        assert!(acc.iter().zip(&expected).all(|(&acc, &folded)| acc == if is_folded { folded } else { 7 }));
         for term in [term, Term::new(bits, n, f64::MAX)] {
             let on_each = widest::on_each(|| {
                 let mut acc = vec![7_i64; delta.len()];
@@ -406,14 +326,6 @@ mod tests {
                 acc
             });
             assert!(on_each.iter().all(|acc| *acc == expected), "{on_each:?} is not {expected:?}");
-            if term.is_small {
-                let (scale, n) = (term.scale, [term.n as f64]);
-                let mut acc = vec![7_i64; delta.len()];
-                FoldSmall::<_, 1, false> { acc: &mut acc, deltas: [delta], scale, n, sign: 0 }.run();
-                assert_eq!(acc, expected, "the portable path of small terms");
-                FoldSmall::<_, 1, true> { acc: &mut acc, deltas: [delta], scale, n, sign: -1 }.run();
-                assert!(acc.iter().all(|&sum| sum == 7), "taken back by the other one");
-            }
         }
     }
 
@@ -504,33 +416,6 @@ mod tests {
                 assert_eq!(mean.to_bits(), expected.to_bits());
             }
         }
-    }
-
-    /// Several updates in one pass add what each adds alone, or nothing where their sum is too large for it.
-    #[test]
-    fn several_updates_fold_as_one_after_another() {
-        let update = |k: usize, max: f32| -> Vec<f32> {
-            (0..83).map(|i| ((i * 31 + k * 17) % 41) as f32 / 20.0 * max - max).collect()
-        };
-        for (max, is_small) in [(1e-3, true), (1.2, true), (1.3, false), (3e9, false), (f32::NAN, false)] {
-            let updates: [Vec<f32>; 4] = std::array::from_fn(|k| update(k, if k == 2 { max } else { 0.1 }));
-            let n = [600, 1, 1000, 43];
-            let mut expected = vec![-3_i64; 83];
-            let mut largest = 0.0_f64;
-            for (delta, &n) in updates.iter().zip(n.iter().filter(|_| is_small)) {
-                largest = largest.max(max_abs_f32(delta).unwrap());
-                fold_f32(&mut expected, delta, Term::new(40, n, f64::MAX));
-            }
-            let mut acc = vec![-3; 83];
-            let found = fold_small_f32(&mut acc, updates.each_ref().map(|delta| &delta[..]), 40, n);
-            assert_eq!((found, acc), (is_small.then_some(largest), expected), "{max}");
-        }
-        // Each alone is small, together they are not.
-        let edge = [2_f64.powi(51) - 1.0];
-        assert!(fold_small_f64(&mut [0], [&edge], 0, [1]).is_some());
-        let mut acc = [9];
-        assert!(fold_small_f64(&mut acc, [&edge, &edge], 0, [1, 1]).is_none());
-        assert_eq!(acc, [9]);
     }
 
     #[test]
