@@ -9,6 +9,7 @@ mod gathered;
 mod kept;
 mod mean;
 mod median;
+mod scratch;
 mod summed;
 
 pub use collected::{Aggregate, Collected, Coordinates, Error};

@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tributary_common::parameters::Dtype;
-use tributary_common::sum::{Part, Spare, Sum, TOGETHER, Weight};
+use tributary_common::sum::{Part, Sum, TOGETHER, Weight};
 
+use super::scratch::{Scratch, Scratches};
 use super::{Aggregate, Coordinates, Error, Kept};
 #[cfg(test)]
 use crate::planted::Bug;
@@ -27,11 +28,12 @@ pub struct Summed<U> {
     dtype: Dtype,
     threads: Threads,
     waiting: Vec<(U, Weight)>,
+    scratches: Scratches,
 }
 
 impl<U: Kept> Summed<U> {
-    pub(super) const fn new(sum: Sum, dtype: Dtype, threads: Threads) -> Self {
-        Self { sum, dtype, threads, waiting: Vec::new() }
+    pub(super) fn new(sum: Sum, dtype: Dtype, threads: Threads) -> Self {
+        Self { sum, dtype, threads, waiting: Vec::new(), scratches: Scratches::default() }
     }
 
     /// Takes one more update, whose every check is passed.
@@ -61,9 +63,15 @@ impl<U: Kept> Summed<U> {
     }
 
     fn fold(&mut self) -> Result<(), Error> {
-        let (dtype, waiting) = (self.dtype, &self.waiting);
+        let (dtype, waiting, scratches) = (self.dtype, &self.waiting, &self.scratches);
         let threads = self.threads.over(self.waiting_bytes());
-        spread::in_order(threads, self.sum.spans(), |mut span| fold(&mut span, dtype, waiting), |()| {})?;
+        let work = |mut span: Part<'_>| {
+            let mut scratch = scratches.take();
+            fold(&mut span, dtype, waiting, &mut scratch)?;
+            scratches.give_back(scratch);
+            Ok::<_, Error>(())
+        };
+        spread::in_order(threads, self.sum.spans(), work, |()| {})?;
         self.waiting.clear();
         Ok(())
     }
@@ -72,17 +80,21 @@ impl<U: Kept> Summed<U> {
     pub(super) fn mean(&mut self) -> Mean<'_, U> {
         let weight = self.sum.weight();
         let spans = self.sum.spans().map(Mutex::new).collect();
-        Mean { dtype: self.dtype, spans, waiting: &self.waiting, weight, spares: Mutex::default() }
+        Mean { dtype: self.dtype, spans, waiting: &self.waiting, weight, scratches: &self.scratches }
     }
 }
 
 /// Folds `updates` into one span of their sum.
-fn fold<U: Kept>(span: &mut Part<'_>, dtype: Dtype, updates: &[(U, Weight)]) -> Result<(), Error> {
+fn fold<U: Kept>(
+    span: &mut Part<'_>,
+    dtype: Dtype,
+    updates: &[(U, Weight)],
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
     let (range, size) = (span.range(), dtype.size());
-    let mut scratches: [Vec<u8>; TOGETHER] = Default::default();
     for group in updates.chunks(TOGETHER) {
         let mut pieces = Vec::with_capacity(group.len());
-        for ((update, weight), scratch) in group.iter().zip(&mut scratches) {
+        for ((update, weight), scratch) in group.iter().zip(&mut scratch.pieces) {
             pieces.push((update.read(range.start * size..range.end * size, scratch)?, *weight));
         }
         span.fold_all_bytes(range.start, dtype, &pieces)?;
@@ -98,8 +110,7 @@ pub(super) struct Mean<'a, U> {
     spans: Vec<Mutex<Part<'a>>>,
     waiting: &'a [(U, Weight)],
     weight: u64,
-    /// One for each thread that ever opened a span while all were taken.
-    spares: Mutex<Vec<Spare>>,
+    scratches: &'a Scratches,
 }
 
 impl<U: Kept> Aggregate for Mean<'_, U> {
@@ -109,19 +120,18 @@ impl<U: Kept> Aggregate for Mean<'_, U> {
         if Bug::FloatSum.is_planted() {
             return Ok(Box::new(Floats::sum(part.range(), self.dtype, self.waiting)?));
         }
-        let spares = &self.spares;
-        let mut spare = spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        part.prepare(&mut spare);
-        fold(&mut part, self.dtype, self.waiting)?;
-        Ok(Box::new(Opened { part, weight: self.weight, spare, spares }))
+        let mut scratch = self.scratches.take();
+        part.prepare(&mut scratch.spare);
+        fold(&mut part, self.dtype, self.waiting, &mut scratch)?;
+        Ok(Box::new(Opened { part, weight: self.weight, scratch, scratches: self.scratches }))
     }
 }
 
 struct Opened<'a, 'b> {
     part: MutexGuard<'a, Part<'b>>,
     weight: u64,
-    spare: Spare,
-    spares: &'a Mutex<Vec<Spare>>,
+    scratch: Scratch,
+    scratches: &'a Scratches,
 }
 
 impl Coordinates for Opened<'_, '_> {
@@ -132,8 +142,8 @@ impl Coordinates for Opened<'_, '_> {
 
 impl Drop for Opened<'_, '_> {
     fn drop(&mut self) {
-        self.part.clear(&mut self.spare);
-        self.spares.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.spare));
+        self.part.clear(&mut self.scratch.spare);
+        self.scratches.give_back(std::mem::take(&mut self.scratch));
     }
 }
 
