@@ -62,7 +62,7 @@ pub fn run<P: Pass>(pass: P) -> P::Out {
     pass.run()
 }
 
-/// The fastest way to multiply and add on a vector unit.
+/// A way to multiply and add doubles that are integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
     /// Two instructions; [`f64::mul_add`] is a call.
@@ -73,7 +73,7 @@ pub enum Product {
     Integer,
 }
 
-/// What is fastest on the vector unit that [`run`] chooses.
+/// The way with the fewest instructions on the vector unit that [`run`] chooses.
 #[must_use]
 pub fn product() -> Product {
     #[cfg(target_arch = "x86_64")]

@@ -13,7 +13,7 @@ pub(super) struct Scratch {
     pub(super) pieces: [Vec<u8>; TOGETHER],
 }
 
-/// One for each thread that ever worked while all were taken.
+/// Those that no thread works with.
 #[derive(Debug, Default)]
 pub(super) struct Scratches(Mutex<Vec<Scratch>>);
 

@@ -436,9 +436,13 @@ mod tests {
             let mut x = vec![1.0; 37];
             x[35] = bad;
             assert_eq!(max_abs_f32(&x), None);
-            let mut acc = vec![i64::MAX; 37];
-            assert_eq!(fold_small_f32(&mut acc, [&x], 40, [600]), None);
-            assert!(acc.iter().all(|&sum| sum == i64::MAX), "nothing of it is left");
+            for (largest, acc) in widest::on_each(|| {
+                let mut acc = vec![i64::MAX; 37];
+                (fold_small_f32(&mut acc, [&x], 40, [600]), acc)
+            }) {
+                assert_eq!(largest, None);
+                assert!(acc.iter().all(|&sum| sum == i64::MAX), "nothing of it is left");
+            }
             let x: Vec<f64> = x.into_iter().map(f64::from).collect();
             assert_eq!(max_abs_f64(&x), None);
         }

@@ -1,7 +1,7 @@
 //! The fold where it is small: doubles hold what is added to a coordinate, which is the common case.
 //!
-//! Those of several updates are added before the sum is touched. Whether all of them are small shows only at the end of a
-//! pass, so a pass adds first and takes back what it should not have added: integers that wrap around come back exactly.
+//! The terms of several updates are added up before the sum is touched. Whether all of them are small shows only at the end
+//! of a pass, so a pass adds first and takes back what it should not have added: integers that wrap around come back exactly.
 
 use std::hint::black_box;
 
@@ -39,20 +39,31 @@ fn fold_small<T: Coordinate, const K: usize>(
     assert!(deltas.iter().all(|delta| delta.len() == acc.len()), "the sum and the update must have the same length");
     assert!(n.iter().all(|&n| n <= WEIGHT_MAX), "weights {n:?} exceed {WEIGHT_MAX}");
     let scale = power_of_two(bits);
-    let mut pass = |direction: Direction| match widest::product() {
+    let largest = finite(pass(acc, deltas, scale, n, black_box(Direction::Add)));
+    if largest.is_none_or(|largest| !is_small(largest, scale, n.iter().sum::<u64>() as f64)) {
+        pass(acc, deltas, scale, n, black_box(Direction::TakeBack));
+        return None;
+    }
+    largest
+}
+
+/// One loop for both directions, not one for each: what it adds where the result is not defined, of NaNs for example, it
+/// takes back.
+#[inline(never)]
+fn pass<T: Coordinate, const K: usize>(
+    acc: &mut [i64],
+    deltas: [&[T]; K],
+    scale: f64,
+    n: [u64; K],
+    direction: Direction,
+) -> T {
+    match widest::product() {
         Product::Integer => widest::run(FoldSmall { acc, deltas, terms: Integers::new(scale, n, direction) }),
         Product::Fused => widest::run(FoldSmall { acc, deltas, terms: Doubles::<K, true>::new(scale, n, direction) }),
         Product::Separate => {
             widest::run(FoldSmall { acc, deltas, terms: Doubles::<K, false>::new(scale, n, direction) })
         }
-    };
-    // One loop for both directions, not one for each: what it adds where the result is not defined, it takes back.
-    let largest = finite(pass(black_box(Direction::Add)));
-    if largest.is_none_or(|largest| !is_small(largest, scale, n.iter().sum::<u64>() as f64)) {
-        pass(black_box(Direction::TakeBack));
-        return None;
     }
-    largest
 }
 
 #[derive(Clone, Copy)]
@@ -178,9 +189,13 @@ mod tests {
                 largest = largest.max(max_abs_f32(delta).unwrap());
                 fold_f32(&mut expected, delta, Term::new(40, n, f64::MAX));
             }
-            let mut acc = vec![-3; 83];
-            let found = fold_small_f32(&mut acc, updates.each_ref().map(|delta| &delta[..]), 40, n);
-            assert_eq!((found, acc), (is_small.then_some(largest), expected), "{max}");
+            let expected = (is_small.then_some(largest), expected);
+            for found in widest::on_each(|| {
+                let mut acc = vec![-3; 83];
+                (fold_small_f32(&mut acc, updates.each_ref().map(|delta| &delta[..]), 40, n), acc)
+            }) {
+                assert_eq!(found, expected, "{max}");
+            }
         }
         // Each alone is small, together they are not.
         let edge = [2_f64.powi(51) - 1.0];
