@@ -13,11 +13,17 @@ use tributary_common::parameters::{Parameters, safetensors};
 use tributary_coordinator::Strategy;
 use tributary_simulation::Settings;
 
+use crate::command::memory;
 use crate::exit::{Failure, INVALID};
+use crate::output::bytes;
 
 /// Every section that a run file may have.
 const SECTIONS: &[&str] =
     &["aggregate", "cohort", "data", "evaluate", "input", "model", "run", "server", "sim", "stages", "train"];
+
+/// How often a model stands in memory at least, wherever it is trained or served: itself, the next one, and an update or the
+/// sum of them.
+const COPIES_MIN: u64 = 3;
 
 /// A run file in all its parts.
 pub(crate) struct RunFile {
@@ -68,9 +74,10 @@ impl RunFile {
         Ok(dealt)
     }
 
-    /// The model to start from: the run file's own, or drawn from the seed.
+    /// The model to start from: the run file's own, or drawn from the seed. One for which there is no memory is refused.
     pub(crate) fn initial_model(&self) -> Result<Parameters, Failure> {
         let model = &self.strategy.model;
+        fits(model.layout.bytes() as u64, memory::available().unwrap_or(u64::MAX))?;
         let Some(from) = &model.from else {
             return Ok(initial::parameters(model, self.strategy.rounds.seed));
         };
@@ -89,5 +96,28 @@ impl RunFile {
             |tensor| format!("tensor `{}` of {:?} {} is not in it", tensor.name, tensor.shape, tensor.dtype),
         );
         Err(Failure::new(INVALID, format!("could not start from `{}`: {which}", path.display())))
+    }
+}
+
+/// Refuses a model of `size` bytes that takes more memory than the `free` bytes.
+fn fits(size: u64, free: u64) -> Result<(), Failure> {
+    let needed = COPIES_MIN.saturating_mul(size);
+    if needed <= free {
+        return Ok(());
+    }
+    let [size, needed, free] = [size, needed, free].map(bytes);
+    let text = format!("a model of {size} takes {needed} of this machine's memory at least, {free} are free");
+    Err(Failure::new(INVALID, text).with_hint(Some("make its layers smaller; `tributary check` shows which are large")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_fits_into_what_is_free_to_the_last_byte() {
+        fits(33, 99).unwrap();
+        let text = fits(33, 98).unwrap_err().text;
+        assert_eq!(text, "a model of 33 B takes 99 B of this machine's memory at least, 98 B are free");
     }
 }

@@ -6,7 +6,7 @@ pub(super) fn peak(pid: u32) -> Option<u64> {
 }
 
 /// What programs may still take of this machine's memory, in bytes.
-pub(super) fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     field("/proc/meminfo", "MemAvailable:")
 }
 

@@ -14,7 +14,7 @@ mod federation;
 mod inspect;
 mod list;
 mod load;
-mod memory;
+pub(crate) mod memory;
 mod report;
 mod run_folder;
 mod sim;

@@ -142,3 +142,22 @@ fn broken_model_files_are_refused_before_anything_is_allocated() {
     let said = say(folder.path(), &["eval", "one/model.safetensors", "--run", other.to_str().unwrap()]);
     said.fails(3, &["model"]);
 }
+
+/// Nothing is drawn or allocated before: the answer comes at once, not after the machine's memory is full.
+#[test]
+fn a_model_that_has_no_room_is_refused_before_it_is_drawn() {
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total = memory.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024;
+    if total > 190_000_000_000 {
+        return eprintln!("this machine may have room for the largest model: that it is refused was not tried");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // 2^24 · (64 + 900) weights are 64.7 GB.
+    let layers = r#"model.layers=[{ kind = "linear", out = 16777216, bias = false }, { kind = "linear", out = 900, bias = false }, { kind = "linear", out = 10 }]"#;
+    let file = example("digits.toml");
+    let parts = ["a model of 64.7 GB takes 194.1 GB of this machine's memory at least", "are free", "hint: make its layers"];
+    for command in [&["sim", "--no-out"][..], &["bench", "train"], &["bench", "link"]] {
+        let said = say(folder.path(), &[command, &[file.to_str().unwrap(), "--set", layers]].concat());
+        said.fails(3, &parts);
+    }
+}
