@@ -1,9 +1,11 @@
 //! What a device can do is measured by the product's own parts, and told as one document.
 
+use std::fs::File;
+
 use serde_json::Value;
 
 use super::federation::Federation;
-use super::process::{example, say};
+use super::process::{example, say, tributary};
 
 fn measured(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
@@ -103,6 +105,31 @@ fn the_way_to_a_coordinator_needs_an_identity_and_an_address() {
     link(&["--identity", "hub"]).fails(2, &["does not say where its coordinator is", "hint: give --coordinator"]);
     link(&["--identity", "none", "--coordinator", "127.0.0.1:1"]).fails(3, &["could not access `none/", "hint:"]);
     link(&["run.toml", "--identity", "hub"]).fails(2, &["cannot be used with"]);
+}
+
+/// As little as can be measured of a fold.
+const LITTLE: [&str; 8] = ["bench", "fold", "--parameters", "1000", "--updates", "1", "--seconds", "0.001"];
+
+/// What goes wrong without it: a full disk keeps half a result, and the script that reads it is told that all is well.
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_unless_its_reader_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = tributary(folder.path());
+        command.args(LITTLE);
+        command
+    };
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut process = command();
+    let child = process.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: could not write the result: No space left on device"), "{said}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = command().stdout(writer).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
 #[test]
