@@ -103,9 +103,9 @@ impl Output {
         self.result(format!("{name:<16}{text}").trim_end());
     }
 
-    /// A document, on standard output.
+    /// A document, on standard output: on one line where lines are asked for, indented otherwise.
     pub(crate) fn document(self, value: &Value) {
-        self.result(&format!("{value:#}"));
+        self.result(&if self.format == Format::JsonLines { value.to_string() } else { format!("{value:#}") });
     }
 
     /// Talk, on standard error.

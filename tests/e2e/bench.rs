@@ -132,6 +132,19 @@ fn a_result_that_cannot_be_written_is_a_failure_unless_its_reader_has_gone() {
     assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
+/// What goes wrong without it: whoever reads line by line finds no object in any of them.
+#[test]
+fn a_document_is_one_line_where_lines_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = |format| say(folder.path(), &[&LITTLE[..], &[format]].concat()).ends_well();
+    let one = lines("--json-lines");
+    assert_eq!(one.out.lines().count(), 1, "{}", one.out);
+    assert_eq!(one.document()["bench"], "fold");
+    let indented = lines("--json");
+    assert!(indented.out.lines().count() > 5, "{}", indented.out);
+    assert_eq!(indented.document()["bench"], "fold");
+}
+
 #[test]
 fn a_measurement_that_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
