@@ -124,9 +124,10 @@ pub(crate) struct RunFile {
 /// What trains or measures.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Device {
-    /// What computes: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
-    #[arg(long, value_name = "DEVICE", env = "TRIBUTARY_DEVICE", default_value_t = device::Choice::Auto)]
-    pub(crate) device: device::Choice,
+    /// What computes: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none. By default what
+    /// the environment's TRIBUTARY_DEVICE says, or auto
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<device::Choice>,
 }
 
 #[derive(Debug, Args)]

@@ -116,6 +116,26 @@ fn a_device_that_is_mistyped_or_not_there_is_refused_by_every_command_that_compu
     told(&["--device", "cpu"]).ends_well();
 }
 
+/// What goes wrong without it: whoever typed no `--device` looks for it in what was typed.
+#[test]
+fn a_device_that_the_environment_mistypes_is_blamed_on_its_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let file = file.to_str().unwrap();
+    let commands = [
+        &["sim", file, "--no-out", "--set", "run.rounds=1", "--json"][..],
+        &["client", "--check", "--run", file, "--part", "0"],
+    ];
+    for arguments in commands {
+        let with =
+            |device| super::process::run(tributary(folder.path()).env("TRIBUTARY_DEVICE", device).args(arguments));
+        let said = with("cdua:0");
+        said.fails(2, &["TRIBUTARY_DEVICE: there is no device `cdua:0`; did you mean `cuda:0`"]);
+        assert!(!said.err.contains("--device"), "{}", said.err);
+        with("").ends_well();
+    }
+}
+
 #[test]
 fn broken_model_files_are_refused_before_anything_is_allocated() {
     let folder = tempfile::tempdir().unwrap();

@@ -68,9 +68,10 @@ pub struct Arguments {
     /// Only say whether the data fit the run file
     #[arg(long, requires = "run")]
     pub check: bool,
-    /// What trains: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
-    #[arg(long, value_name = "DEVICE", env = "TRIBUTARY_DEVICE", default_value_t = device::Choice::Auto)]
-    pub device: device::Choice,
+    /// What trains: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none. By default what the
+    /// environment's TRIBUTARY_DEVICE says, or auto
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<device::Choice>,
     /// Folder for finished updates until they are acknowledged, and for the last models; by default updates alone are
     /// kept, in outbox/ in the identity folder
     #[arg(long, value_name = "DIR")]
@@ -93,6 +94,27 @@ pub struct Arguments {
 fn keep_alive(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds from 0.1 to 60".to_owned())
+}
+
+/// The variable that names the device where `--device` does not.
+const DEVICE: &str = "TRIBUTARY_DEVICE";
+
+/// The device that is asked for: as typed, or else by the environment's `TRIBUTARY_DEVICE` unless that is empty, or else
+/// `auto`.
+///
+/// # Errors
+/// The variable names no device.
+pub fn device(typed: Option<device::Choice>) -> Result<device::Choice, Failure> {
+    if let Some(typed) = typed {
+        return Ok(typed);
+    }
+    #[expect(clippy::disallowed_methods, reason = "read here alone, for every command")]
+    match std::env::var(DEVICE) {
+        Ok(name) if !name.is_empty() => name
+            .parse()
+            .map_err(|error: device::Error| Failure::new(USAGE, format!("{DEVICE}: {error}")).with_hint(error.hint())),
+        _ => Ok(device::Choice::Auto),
+    }
 }
 
 /// Why a command failed: the exit code, what was tried and found, and what to do.
@@ -217,7 +239,7 @@ pub fn check(arguments: &Arguments) -> Result<Fit, Failure> {
     let Some(path) = &arguments.run else { return Err(Failure::new(USAGE, "--check needs --run RUN.toml")) };
     let file = Arc::new(RunFile::read(path, &arguments.set)?);
     let role = if arguments.part.first().is_some_and(|part| part == "test") { Role::Evaluator } else { Role::Client };
-    let (load, device) = (load(arguments, Some(&file), 0)?, arguments.device.open()?);
+    let (load, device) = (load(arguments, Some(&file), 0)?, device(arguments.device)?.open()?);
     let prepared = Crew::on(device, ClientId::simulated(0, 1), role, load)
         .check(file.plan.clone())
         .map_err(|why| Failure::new(INVALID, format!("the data do not fit the run: {why}")))?;
@@ -232,7 +254,7 @@ pub fn run(arguments: &Arguments, say: impl Fn(&str) + Clone + Send + 'static) -
     let file = arguments.run.as_ref().map(|path| RunFile::read(path, &arguments.set)).transpose()?.map(Arc::new);
     let loads = (0..arguments.identity.len().max(1)).map(|index| load(arguments, file.as_ref(), index));
     let loads = loads.collect::<Result<Vec<_>, _>>()?;
-    let device = arguments.device.open()?;
+    let device = device(arguments.device)?.open()?;
     if let Some(reason) = device.passed_over() {
         say(&format!("training on the CPU: {reason}"));
     }
