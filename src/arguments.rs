@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tributary_client::device;
+use tributary_client::{cli, device};
 
 /// What scripts rely on, and where to begin.
 const AFTER_HELP: &str = "\
@@ -81,7 +81,7 @@ pub(crate) enum Command {
     /// Serve a run to clients
     Coordinator(Coordinator),
     /// Take part in a run with this machine's data
-    Client(tributary_client::cli::Arguments),
+    Client(cli::Arguments),
     /// Make and look at the federation's certificates
     Certs(Certs),
     /// Load a coordinator with many clients in one process: its own, or one that is to be trusted
@@ -235,7 +235,7 @@ pub(crate) struct BenchLink {
     #[arg(long, value_name = "DIR")]
     pub(crate) identity: Option<PathBuf>,
     /// That coordinator; by default the one that the identity has joined
-    #[arg(long, value_name = "HOST:PORT", requires = "identity")]
+    #[arg(long, value_name = "HOST:PORT", requires = "identity", value_parser = cli::address)]
     pub(crate) coordinator: Option<String>,
     /// Clients over loopback
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -257,7 +257,7 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "DIR")]
     pub(crate) identity: Option<PathBuf>,
     /// A coordinator to reach; by default that of an identity that has joined
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
     pub(crate) coordinator: Option<String>,
     /// Folder that the run will be in
     #[arg(long, default_value = "runs")]
@@ -317,7 +317,7 @@ pub(crate) struct Coordinator {
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// Address of the coordinator; without one the load starts its own on this machine, in a temporary folder
-    #[arg(long, value_name = "HOST:PORT", requires = "authority")]
+    #[arg(long, value_name = "HOST:PORT", requires = "authority", value_parser = cli::address)]
     pub(crate) coordinator: Option<String>,
     /// Folder of the authority that the coordinator trusts; the clients' identities are made for this load
     #[arg(long, value_name = "DIR", requires = "coordinator")]

@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, required_unless_present_any = ["check", "join"])]
     pub identity: Vec<PathBuf>,
     /// The coordinator's address; not needed by an identity that has joined
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub coordinator: Option<String>,
     /// Join a federation with a token (`tributary certs invite`), into the identity folder or ./identity; once joined, the
     /// token does nothing
@@ -94,6 +94,27 @@ pub struct Arguments {
 fn keep_alive(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds from 0.1 to 60".to_owned())
+}
+
+/// `HOST:PORT` as it was typed; an IPv6 address stands in brackets. Whether there is such a host is not asked.
+///
+/// # Errors
+/// The host or the port is missing, or the port is not from 1 to 65535.
+pub fn address(text: &str) -> Result<String, String> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && !port.ends_with(']') => (host, port),
+        _ => return Err(format!("`{text}` has no port: give HOST:PORT")),
+    };
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return Err(format!("`{text}` has no port: give HOST:PORT, an IPv6 address in brackets"));
+    }
+    if host.is_empty() {
+        return Err(format!("`{text}` has no host: give HOST:PORT"));
+    }
+    match port.parse::<u16>() {
+        Ok(1..) => Ok(text.to_owned()),
+        _ => Err(format!("`{port}` is no port: give one from 1 to 65535")),
+    }
 }
 
 /// The variable that names the device where `--device` does not.
