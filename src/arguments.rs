@@ -229,16 +229,16 @@ pub(crate) struct BenchLink {
     #[arg(value_name = "RUN.toml", required_unless_present = "identity", conflicts_with = "identity")]
     pub(crate) file: Option<PathBuf>,
     /// Set a value over the file
-    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "file")]
+    #[arg(long, value_name = "SECTION.KEY=VALUE", conflicts_with = "identity")]
     pub(crate) set: Vec<String>,
     /// Identity folder of a member, to measure the way to its coordinator instead; its client must not run meanwhile
     #[arg(long, value_name = "DIR")]
     pub(crate) identity: Option<PathBuf>,
     /// That coordinator; by default the one that the identity has joined
-    #[arg(long, value_name = "HOST:PORT", requires = "identity", value_parser = cli::address)]
+    #[arg(long, value_name = "HOST:PORT", requires = "identity", conflicts_with = "file", value_parser = cli::address)]
     pub(crate) coordinator: Option<String>,
     /// Clients over loopback
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 2, conflicts_with = "identity", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) clients: u64,
     /// Rounds over loopback, or downloads from a coordinator
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]

@@ -107,6 +107,17 @@ fn the_way_to_a_coordinator_needs_an_identity_and_an_address() {
     link(&["run.toml", "--identity", "hub"]).fails(2, &["cannot be used with"]);
 }
 
+/// What goes wrong without it: somebody reads the pace of loopback as that of the way to a coordinator.
+#[test]
+fn an_option_of_the_other_way_to_measure_a_link_is_refused() {
+    let federation = Federation::new();
+    let link = |more: &[&str]| say(federation.path(), &[&["bench", "link"], more].concat());
+    link(&["run.toml", "--coordinator", "127.0.0.1:1"]).fails(2, &["cannot be used with", "--coordinator"]);
+    let remote = ["--identity", "hub", "--coordinator", "127.0.0.1:1"];
+    link(&[&remote[..], &["--set", "run.seed=1"]].concat()).fails(2, &["cannot be used with", "--set"]);
+    link(&[&remote[..], &["--clients", "7"]].concat()).fails(2, &["cannot be used with", "--clients"]);
+}
+
 /// As little as can be measured of a fold.
 const LITTLE: [&str; 8] = ["bench", "fold", "--parameters", "1000", "--updates", "1", "--seconds", "0.001"];
 
