@@ -1,11 +1,12 @@
 //! What a device can do is measured by the product's own parts, and told as one document.
 
-use std::fs::File;
+use std::fs::{File, read_dir};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::federation::Federation;
-use super::process::{example, say, tributary};
+use super::process::{Process, example, run, say, tributary};
 
 fn measured(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
@@ -116,6 +117,36 @@ fn an_option_of_the_other_way_to_measure_a_link_is_refused() {
     let remote = ["--identity", "hub", "--coordinator", "127.0.0.1:1"];
     link(&[&remote[..], &["--set", "run.seed=1"]].concat()).fails(2, &["cannot be used with", "--set"]);
     link(&[&remote[..], &["--clients", "7"]].concat()).fails(2, &["cannot be used with", "--clients"]);
+}
+
+/// What goes wrong without it: keys that sign certificates lie about in the temporary folder.
+#[test]
+fn nothing_is_left_of_a_measurement_that_is_interrupted() {
+    for signal in ["INT", "TERM"] {
+        let (folder, digits) = (tempfile::tempdir().unwrap(), example("digits.toml"));
+        let mut command = tributary(folder.path());
+        command.env("TMPDIR", folder.path()).args(["bench", "link", "--rounds", "10000"]).arg(digits);
+        let process = Process::start(&mut command);
+        let has_keys = || {
+            let mut entries = read_dir(folder.path()).unwrap();
+            entries.any(|entry| entry.unwrap().path().join("authority/issuing.key").exists())
+        };
+        while !has_keys() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        process.signal(signal);
+        let said = process.end();
+        assert_eq!((said.code, said.out.as_str()), (130, ""), "{}", said.err);
+        assert!(read_dir(folder.path()).unwrap().next().is_none());
+    }
+}
+
+#[test]
+fn a_measurement_that_has_no_temporary_folder_says_what_it_is_for() {
+    let (folder, digits) = (tempfile::tempdir().unwrap(), example("digits.toml"));
+    let mut command = tributary(folder.path());
+    command.env("TMPDIR", folder.path().join("nowhere")).args(["bench", "link"]).arg(digits);
+    run(&mut command).fails(1, &["could not make a temporary folder for certificates", "hint: name another", "TMPDIR"]);
 }
 
 /// As little as can be measured of a fold.
