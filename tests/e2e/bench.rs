@@ -152,6 +152,20 @@ fn a_measurement_that_has_no_temporary_folder_says_what_it_is_for() {
 /// As little as can be measured of a fold.
 const LITTLE: [&str; 8] = ["bench", "fold", "--parameters", "1000", "--updates", "1", "--seconds", "0.001"];
 
+#[test]
+fn a_measurement_says_in_words_what_it_is_of() {
+    let (folder, digits) = (tempfile::tempdir().unwrap(), example("digits.toml"));
+    let check = |arguments: &[&str], parts: &[&str]| {
+        let said = say(folder.path(), arguments).ends_well();
+        for part in parts {
+            assert!(said.out.contains(part), "`{part}` is not said:\n{}", said.out);
+        }
+    };
+    check(&LITTLE, &["model           1000 parameters, 4.0 kB\n", " for 1 update on 1 thread\n"]);
+    let link = ["bench", "link", digits.to_str().unwrap(), "--rounds", "1", "--clients", "1"];
+    check(&link, &["model           4810 parameters, 19.2 kB\n", " 1 time), 1 client, 19.2 kB down and up\n"]);
+}
+
 /// What goes wrong without it: a full disk keeps half a result, and the script that reads it is told that all is well.
 #[test]
 fn a_result_that_cannot_be_written_is_a_failure_unless_its_reader_has_gone() {

@@ -36,7 +36,7 @@ use crate::arguments;
 use crate::command::certs;
 use crate::exit::{self, Failure, RUN_FAILED};
 use crate::file::RunFile;
-use crate::output::{Format, Output, bytes};
+use crate::output::{Format, Output, bytes, plural};
 
 /// Rounds of one kind before it is the other's turn; each turn has connections of its own.
 const TURN: u64 = 5;
@@ -127,7 +127,9 @@ async fn over_loopback(file: &Path, arguments: &arguments::BenchLink, output: Ou
     let ratio = times.median() / bare.median();
     if output.format == Format::Text {
         let size = bytes(size as u64);
-        output.result(&format!("round           {}, {clients} clients, {size} down and up", times.to_text()));
+        output.fact("model", &format!("{}, {size}", plural(model.layout().count(), "parameter")));
+        let clients = plural(clients, "client");
+        output.result(&format!("round           {}, {clients}, {size} down and up", times.to_text()));
         output.result(&format!("pace            {:.0} MB/s", pace(&times)));
         output.result(&format!("bare QUIC       {}, {:.0} MB/s", bare.to_text(), pace(&bare)));
         output.result(&format!("ratio           {ratio:.2} times the bare transfer"));
