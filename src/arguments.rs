@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tributary_client::device;
+use tributary_client::{cli, device};
 
 /// What scripts rely on, and where to begin.
 const AFTER_HELP: &str = "\
@@ -81,7 +81,7 @@ pub(crate) enum Command {
     /// Serve a run to clients
     Coordinator(Coordinator),
     /// Take part in a run with this machine's data
-    Client(tributary_client::cli::Arguments),
+    Client(cli::Arguments),
     /// Make and look at the federation's certificates
     Certs(Certs),
     /// Load a coordinator with many clients in one process: its own, or one that is to be trusted
@@ -124,9 +124,10 @@ pub(crate) struct RunFile {
 /// What trains or measures.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Device {
-    /// What computes: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
-    #[arg(long, value_name = "DEVICE", env = "TRIBUTARY_DEVICE", default_value_t = device::Choice::Auto)]
-    pub(crate) device: device::Choice,
+    /// What computes: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none. By default what
+    /// the environment's TRIBUTARY_DEVICE says, or auto
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<device::Choice>,
 }
 
 #[derive(Debug, Args)]
@@ -228,16 +229,16 @@ pub(crate) struct BenchLink {
     #[arg(value_name = "RUN.toml", required_unless_present = "identity", conflicts_with = "identity")]
     pub(crate) file: Option<PathBuf>,
     /// Set a value over the file
-    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "file")]
+    #[arg(long, value_name = "SECTION.KEY=VALUE", conflicts_with = "identity")]
     pub(crate) set: Vec<String>,
     /// Identity folder of a member, to measure the way to its coordinator instead; its client must not run meanwhile
     #[arg(long, value_name = "DIR")]
     pub(crate) identity: Option<PathBuf>,
     /// That coordinator; by default the one that the identity has joined
-    #[arg(long, value_name = "HOST:PORT", requires = "identity")]
+    #[arg(long, value_name = "HOST:PORT", requires = "identity", conflicts_with = "file", value_parser = cli::address)]
     pub(crate) coordinator: Option<String>,
     /// Clients over loopback
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 2, conflicts_with = "identity", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) clients: u64,
     /// Rounds over loopback, or downloads from a coordinator
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -256,7 +257,7 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "DIR")]
     pub(crate) identity: Option<PathBuf>,
     /// A coordinator to reach; by default that of an identity that has joined
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
     pub(crate) coordinator: Option<String>,
     /// Folder that the run will be in
     #[arg(long, default_value = "runs")]
@@ -316,7 +317,7 @@ pub(crate) struct Coordinator {
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// Address of the coordinator; without one the load starts its own on this machine, in a temporary folder
-    #[arg(long, value_name = "HOST:PORT", requires = "authority")]
+    #[arg(long, value_name = "HOST:PORT", requires = "authority", value_parser = cli::address)]
     pub(crate) coordinator: Option<String>,
     /// Folder of the authority that the coordinator trusts; the clients' identities are made for this load
     #[arg(long, value_name = "DIR", requires = "coordinator")]

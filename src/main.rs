@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     };
     let output = output::Output::new(&arguments.global);
     output.log();
-    match command::run(&arguments, &output) {
+    match command::run(&arguments, &output).and_then(|code| output.end().map(|()| code)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             output.failure(&failure);

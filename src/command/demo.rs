@@ -191,7 +191,9 @@ impl Demo<'_> {
         let mut command = children.command("client")?;
         command.args(["--once", "--give-up-after", "60", "--coordinator", address]);
         command.arg("--run").arg(self.path).args(self.sets());
-        command.arg("--device").arg(self.arguments.device.device.to_string());
+        if let Some(device) = self.arguments.device.device {
+            command.arg("--device").arg(device.to_string());
+        }
         for (name, part) in members {
             command.arg("--identity").arg(self.identity(name)).arg("--part").arg(part);
         }

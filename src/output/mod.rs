@@ -7,7 +7,8 @@ mod table;
 mod units;
 mod wrap;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tributary_common::event::Event;
@@ -20,7 +21,7 @@ pub(crate) use units::{bytes, duration, percent, plural};
 pub(crate) use wrap::wrap;
 
 use crate::arguments::Global;
-use crate::exit::Failure;
+use crate::exit::{Failure, RUN_FAILED};
 
 /// What errors are wrapped to on a terminal, in columns: what nearly every terminal has.
 const TERMINAL_WIDTH: usize = 80;
@@ -40,6 +41,8 @@ pub(crate) struct Output {
     pub(crate) is_quiet: bool,
     verbose: u8,
     is_terminal: bool,
+    /// Why a result could not be written: the first time counts. One for the process, as standard output is.
+    unwritten: &'static OnceLock<std::io::Error>,
 }
 
 impl Output {
@@ -50,7 +53,8 @@ impl Output {
             (false, false) => Format::Text,
         };
         let is_terminal = std::io::stderr().is_terminal();
-        Self { format, is_quiet: global.quiet, verbose: global.verbose, is_terminal }
+        let unwritten = Box::leak(Box::default());
+        Self { format, is_quiet: global.quiet, verbose: global.verbose, is_terminal, unwritten }
     }
 
     /// Sends the libraries' log to standard error, as much of it as was asked for.
@@ -75,9 +79,23 @@ impl Output {
         std::io::stdout().is_terminal()
     }
 
-    /// A result, on standard output. A reader that went away ends the printing, not the run.
+    /// A result, on standard output. A reader that went away ends the printing, not the run; what else keeps a result from
+    /// being written, [`Output::end`] says.
     pub(crate) fn result(self, text: &str) {
-        drop(writeln!(std::io::stdout().lock(), "{text}"));
+        if let Err(error) = writeln!(std::io::stdout().lock(), "{text}")
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            // The first failure says why; those after it say the same.
+            drop(self.unwritten.set(error));
+        }
+    }
+
+    /// Nothing, unless a result could not be written.
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        self.unwritten.get().map_or(Ok(()), |error| {
+            Err(Failure::new(RUN_FAILED, format!("could not write the result: {error}"))
+                .with_hint(Some("see that there is room where standard output goes")))
+        })
     }
 
     /// A result with its name before it, aligned with others.
@@ -85,9 +103,9 @@ impl Output {
         self.result(format!("{name:<16}{text}").trim_end());
     }
 
-    /// A document, on standard output.
+    /// A document, on standard output: on one line where lines are asked for, indented otherwise.
     pub(crate) fn document(self, value: &Value) {
-        self.result(&format!("{value:#}"));
+        self.result(&if self.format == Format::JsonLines { value.to_string() } else { format!("{value:#}") });
     }
 
     /// Talk, on standard error.

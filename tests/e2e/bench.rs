@@ -1,9 +1,12 @@
 //! What a device can do is measured by the product's own parts, and told as one document.
 
+use std::fs::{File, read_dir};
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::federation::Federation;
-use super::process::{example, say};
+use super::process::{Process, example, run, say, tributary};
 
 fn measured(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
@@ -103,6 +106,99 @@ fn the_way_to_a_coordinator_needs_an_identity_and_an_address() {
     link(&["--identity", "hub"]).fails(2, &["does not say where its coordinator is", "hint: give --coordinator"]);
     link(&["--identity", "none", "--coordinator", "127.0.0.1:1"]).fails(3, &["could not access `none/", "hint:"]);
     link(&["run.toml", "--identity", "hub"]).fails(2, &["cannot be used with"]);
+}
+
+/// What goes wrong without it: somebody reads the pace of loopback as that of the way to a coordinator.
+#[test]
+fn an_option_of_the_other_way_to_measure_a_link_is_refused() {
+    let federation = Federation::new();
+    let link = |more: &[&str]| say(federation.path(), &[&["bench", "link"], more].concat());
+    link(&["run.toml", "--coordinator", "127.0.0.1:1"]).fails(2, &["cannot be used with", "--coordinator"]);
+    let remote = ["--identity", "hub", "--coordinator", "127.0.0.1:1"];
+    link(&[&remote[..], &["--set", "run.seed=1"]].concat()).fails(2, &["cannot be used with", "--set"]);
+    link(&[&remote[..], &["--clients", "7"]].concat()).fails(2, &["cannot be used with", "--clients"]);
+}
+
+/// What goes wrong without it: keys that sign certificates lie about in the temporary folder.
+#[test]
+fn nothing_is_left_of_a_measurement_that_is_interrupted() {
+    for signal in ["INT", "TERM"] {
+        let (folder, digits) = (tempfile::tempdir().unwrap(), example("digits.toml"));
+        let mut command = tributary(folder.path());
+        command.env("TMPDIR", folder.path()).args(["bench", "link", "--rounds", "10000"]).arg(digits);
+        let process = Process::start(&mut command);
+        let has_keys = || {
+            let mut entries = read_dir(folder.path()).unwrap();
+            entries.any(|entry| entry.unwrap().path().join("authority/issuing.key").exists())
+        };
+        while !has_keys() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        process.signal(signal);
+        let said = process.end();
+        assert_eq!((said.code, said.out.as_str()), (130, ""), "{}", said.err);
+        assert!(read_dir(folder.path()).unwrap().next().is_none());
+    }
+}
+
+#[test]
+fn a_measurement_that_has_no_temporary_folder_says_what_it_is_for() {
+    let (folder, digits) = (tempfile::tempdir().unwrap(), example("digits.toml"));
+    let mut command = tributary(folder.path());
+    command.env("TMPDIR", folder.path().join("nowhere")).args(["bench", "link"]).arg(digits);
+    run(&mut command).fails(1, &["could not make a temporary folder for certificates", "hint: name another", "TMPDIR"]);
+}
+
+/// As little as can be measured of a fold.
+const LITTLE: [&str; 8] = ["bench", "fold", "--parameters", "1000", "--updates", "1", "--seconds", "0.001"];
+
+#[test]
+fn a_measurement_says_in_words_what_it_is_of() {
+    let (folder, digits) = (tempfile::tempdir().unwrap(), example("digits.toml"));
+    let check = |arguments: &[&str], parts: &[&str]| {
+        let said = say(folder.path(), arguments).ends_well();
+        for part in parts {
+            assert!(said.out.contains(part), "`{part}` is not said:\n{}", said.out);
+        }
+    };
+    check(&LITTLE, &["model           1000 parameters, 4.0 kB\n", " for 1 update on 1 thread\n"]);
+    let link = ["bench", "link", digits.to_str().unwrap(), "--rounds", "1", "--clients", "1"];
+    check(&link, &["model           4810 parameters, 19.2 kB\n", " 1 time), 1 client, 19.2 kB down and up\n"]);
+}
+
+/// What goes wrong without it: a full disk keeps half a result, and the script that reads it is told that all is well.
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_unless_its_reader_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = tributary(folder.path());
+        command.args(LITTLE);
+        command
+    };
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut process = command();
+    let child = process.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: could not write the result: No space left on device"), "{said}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = command().stdout(writer).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+/// What goes wrong without it: whoever reads line by line finds no object in any of them.
+#[test]
+fn a_document_is_one_line_where_lines_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = |format| say(folder.path(), &[&LITTLE[..], &[format]].concat()).ends_well();
+    let one = lines("--json-lines");
+    assert_eq!(one.out.lines().count(), 1, "{}", one.out);
+    assert_eq!(one.document()["bench"], "fold");
+    let indented = lines("--json");
+    assert!(indented.out.lines().count() > 5, "{}", indented.out);
+    assert_eq!(indented.document()["bench"], "fold");
 }
 
 #[test]

@@ -116,6 +116,53 @@ fn a_device_that_is_mistyped_or_not_there_is_refused_by_every_command_that_compu
     told(&["--device", "cpu"]).ends_well();
 }
 
+/// What goes wrong without it: whoever typed no `--device` looks for it in what was typed.
+#[test]
+fn a_device_that_the_environment_mistypes_is_blamed_on_its_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let file = file.to_str().unwrap();
+    let commands = [
+        &["sim", file, "--no-out", "--set", "run.rounds=1", "--json"][..],
+        &["client", "--check", "--run", file, "--part", "0"],
+    ];
+    for arguments in commands {
+        let with =
+            |device| super::process::run(tributary(folder.path()).env("TRIBUTARY_DEVICE", device).args(arguments));
+        let said = with("cdua:0");
+        said.fails(2, &["TRIBUTARY_DEVICE: there is no device `cdua:0`; did you mean `cuda:0`"]);
+        assert!(!said.err.contains("--device"), "{}", said.err);
+        with("").ends_well();
+    }
+}
+
+/// What goes wrong without it: an address that cannot be one is tried for seconds, and then it is the network's fault.
+#[test]
+fn a_coordinators_address_that_cannot_be_one_is_refused_by_every_command_that_takes_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let commands = [
+        &["client", "--identity", "none", "--data", "digits"][..],
+        &["bench", "link", "--identity", "none"],
+        &["load", "--authority", "none"],
+        &["doctor", "--identity", "none"],
+    ];
+    for command in commands {
+        let with = |address: &str| say(folder.path(), &[command, &["--coordinator", address]].concat());
+        for address in ["127.0.0.1", "hub.example", "[::1]", "fe80::1", "hub.example:"] {
+            with(address).fails(2, &[&format!("`{address}` has no port: give HOST:PORT")]);
+        }
+        for port in ["99999", "0", "-1", "port"] {
+            let address = format!("127.0.0.1:{port}");
+            with(&address).fails(2, &[&format!("`{port}` is no port: give one from 1 to 65535")]);
+        }
+        with(":4433").fails(2, &["`:4433` has no host: give HOST:PORT"]);
+        for address in ["[::1]:1", "127.0.0.1:1", "localhost:1"] {
+            let said = with(address);
+            assert!(said.code != 2 && said.code != 0, "{}", said.err);
+        }
+    }
+}
+
 #[test]
 fn broken_model_files_are_refused_before_anything_is_allocated() {
     let folder = tempfile::tempdir().unwrap();

@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, required_unless_present_any = ["check", "join"])]
     pub identity: Vec<PathBuf>,
     /// The coordinator's address; not needed by an identity that has joined
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub coordinator: Option<String>,
     /// Join a federation with a token (`tributary certs invite`), into the identity folder or ./identity; once joined, the
     /// token does nothing
@@ -68,9 +68,10 @@ pub struct Arguments {
     /// Only say whether the data fit the run file
     #[arg(long, requires = "run")]
     pub check: bool,
-    /// What trains: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none
-    #[arg(long, value_name = "DEVICE", env = "TRIBUTARY_DEVICE", default_value_t = device::Choice::Auto)]
-    pub device: device::Choice,
+    /// What trains: auto, cpu or cuda:N; auto is the first CUDA device, or the CPU where there is none. By default what the
+    /// environment's TRIBUTARY_DEVICE says, or auto
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<device::Choice>,
     /// Folder for finished updates until they are acknowledged, and for the last models; by default updates alone are
     /// kept, in outbox/ in the identity folder
     #[arg(long, value_name = "DIR")]
@@ -93,6 +94,48 @@ pub struct Arguments {
 fn keep_alive(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds from 0.1 to 60".to_owned())
+}
+
+/// `HOST:PORT` as it was typed; an IPv6 address stands in brackets. Whether there is such a host is not asked.
+///
+/// # Errors
+/// The host or the port is missing, or the port is not from 1 to 65535.
+pub fn address(text: &str) -> Result<String, String> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && !port.ends_with(']') => (host, port),
+        _ => return Err(format!("`{text}` has no port: give HOST:PORT")),
+    };
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return Err(format!("`{text}` has no port: give HOST:PORT, an IPv6 address in brackets"));
+    }
+    if host.is_empty() {
+        return Err(format!("`{text}` has no host: give HOST:PORT"));
+    }
+    match port.parse::<u16>() {
+        Ok(1..) => Ok(text.to_owned()),
+        _ => Err(format!("`{port}` is no port: give one from 1 to 65535")),
+    }
+}
+
+/// The variable that names the device where `--device` does not.
+const DEVICE: &str = "TRIBUTARY_DEVICE";
+
+/// The device that is asked for: as typed, or else by the environment's `TRIBUTARY_DEVICE` unless that is empty, or else
+/// `auto`.
+///
+/// # Errors
+/// The variable names no device.
+pub fn device(typed: Option<device::Choice>) -> Result<device::Choice, Failure> {
+    if let Some(typed) = typed {
+        return Ok(typed);
+    }
+    #[expect(clippy::disallowed_methods, reason = "read here alone, for every command")]
+    match std::env::var(DEVICE) {
+        Ok(name) if !name.is_empty() => name
+            .parse()
+            .map_err(|error: device::Error| Failure::new(USAGE, format!("{DEVICE}: {error}")).with_hint(error.hint())),
+        _ => Ok(device::Choice::Auto),
+    }
 }
 
 /// Why a command failed: the exit code, what was tried and found, and what to do.
@@ -217,7 +260,7 @@ pub fn check(arguments: &Arguments) -> Result<Fit, Failure> {
     let Some(path) = &arguments.run else { return Err(Failure::new(USAGE, "--check needs --run RUN.toml")) };
     let file = Arc::new(RunFile::read(path, &arguments.set)?);
     let role = if arguments.part.first().is_some_and(|part| part == "test") { Role::Evaluator } else { Role::Client };
-    let (load, device) = (load(arguments, Some(&file), 0)?, arguments.device.open()?);
+    let (load, device) = (load(arguments, Some(&file), 0)?, device(arguments.device)?.open()?);
     let prepared = Crew::on(device, ClientId::simulated(0, 1), role, load)
         .check(file.plan.clone())
         .map_err(|why| Failure::new(INVALID, format!("the data do not fit the run: {why}")))?;
@@ -232,7 +275,7 @@ pub fn run(arguments: &Arguments, say: impl Fn(&str) + Clone + Send + 'static) -
     let file = arguments.run.as_ref().map(|path| RunFile::read(path, &arguments.set)).transpose()?.map(Arc::new);
     let loads = (0..arguments.identity.len().max(1)).map(|index| load(arguments, file.as_ref(), index));
     let loads = loads.collect::<Result<Vec<_>, _>>()?;
-    let device = arguments.device.open()?;
+    let device = device(arguments.device)?.open()?;
     if let Some(reason) = device.passed_over() {
         say(&format!("training on the CPU: {reason}"));
     }

@@ -17,7 +17,7 @@ use crate::arguments;
 use crate::command::load::update;
 use crate::command::memory;
 use crate::exit::{self, Failure, INVALID, RUN_FAILED};
-use crate::output::{Format, Output, bytes};
+use crate::output::{Format, Output, bytes, plural};
 
 /// What a fold moves for each parameter: 4 bytes of the update read, 8 of the sum read and written.
 const FOLD_BYTES: usize = 20;
@@ -73,9 +73,12 @@ pub(super) fn run(arguments: &arguments::BenchFold, output: Output) -> Result<u8
     let pace = |bytes: usize, times: &Times| gigabytes(bytes * count, times.median());
     let (folded, added) = (pace(FOLD_BYTES, &fold), pace(ADDITION_BYTES, &addition));
     if output.format == Format::Text {
+        let size = bytes(arguments.parameters * UPDATE_BYTES);
+        output.fact("model", &format!("{}, {size}", plural(count, "parameter")));
         output.result(&format!("fold            {folded:.1} GB/s, {}", fold.to_text()));
         output.result(&format!("plain addition  {added:.1} GB/s, {}", addition.to_text()));
-        output.result(&format!("aggregation     {} for {updates} updates on {threads} threads", aggregation.to_text()));
+        let (updates, threads) = (plural(received.len(), "update"), plural(threads, "thread"));
+        output.result(&format!("aggregation     {} for {updates} on {threads}", aggregation.to_text()));
         return Ok(exit::OK);
     }
     output.document(&json!({
@@ -98,7 +101,8 @@ fn has_room(parameters: u64, updates: u64) -> Result<(), Failure> {
     match memory::available() {
         Some(free) if needed > free => {
             let [size, needed, free] = [UPDATE_BYTES * parameters, needed, free].map(bytes);
-            let text = format!("{updates} updates of {size} take {needed} of this machine's memory, {free} are free");
+            let updates = plural(usize::try_from(updates).expect("bounded by the argument's range"), "update");
+            let text = format!("{updates} of {size} take {needed} of this machine's memory, {free} are free");
             Err(Failure::new(INVALID, text).with_hint(Some("give fewer --updates or fewer --parameters")))
         }
         _ => Ok(()),

@@ -7,6 +7,7 @@ mod bare;
 mod remote;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tributary_certs::{Authority, Credentials, RevocationFile, revocation};
 use tributary_client::agent::{self, Membership};
+use tributary_client::cli::stop;
 use tributary_common::event::Event;
 use tributary_common::id::{ClientId, RunId};
 use tributary_common::identity::{Identity, Role};
@@ -34,7 +36,7 @@ use crate::arguments;
 use crate::command::certs;
 use crate::exit::{self, Failure, RUN_FAILED};
 use crate::file::RunFile;
-use crate::output::{Format, Output, bytes};
+use crate::output::{Format, Output, bytes, plural};
 
 /// Rounds of one kind before it is the other's turn; each turn has connections of its own.
 const TURN: u64 = 5;
@@ -55,7 +57,10 @@ struct Federation {
 
 impl Federation {
     fn new() -> Result<Self, Failure> {
-        let folder = tempfile::tempdir().map_err(failed)?;
+        let folder = tempfile::Builder::new().prefix("tributary-bench-").tempdir().map_err(|error| {
+            failed(format!("could not make a temporary folder for certificates: {error}"))
+                .with_hint(Some("name another place with TMPDIR"))
+        })?;
         let authority = Authority::create(&folder.path().join("authority"), "bench", certs::now()).map_err(failed)?;
         let name = "coordinator".parse().expect("a name");
         let coordinator = issue(&authority, Role::Coordinator, name)?;
@@ -79,10 +84,24 @@ fn issue(authority: &Authority, role: Role, name: ClientId) -> Result<Credential
 }
 
 pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8, Failure> {
-    let Some(file) = &arguments.file else {
-        let identity = arguments.identity.as_ref().expect("one of both is required");
-        return remote::run(identity, arguments.coordinator.as_deref(), arguments.rounds, output);
-    };
+    let runtime = Runtime::new().map_err(failed)?;
+    let mut signals = JoinSet::new();
+    // Before anything is made that has to be removed again.
+    let signal = runtime.block_on(async { stop::token(false, &mut signals) }).map_err(failed)?;
+    // What is dropped in the middle of its work closes its connections; the folder of the certificates goes with it.
+    let measured = runtime.block_on(signal.run_until_cancelled(async {
+        match (&arguments.file, &arguments.identity) {
+            (Some(file), _) => over_loopback(file, arguments, output).await,
+            (None, Some(identity)) => {
+                remote::run(identity, arguments.coordinator.as_deref(), arguments.rounds, output).await
+            }
+            (None, None) => unreachable!("one of both is required"),
+        }
+    }));
+    measured.unwrap_or(Ok(exit::INTERRUPTED))
+}
+
+async fn over_loopback(file: &Path, arguments: &arguments::BenchLink, output: Output) -> Result<u8, Failure> {
     let clients = usize::try_from(arguments.clients).expect("bounded by the argument's range");
     let rounds = arguments.rounds;
     let mut set = arguments.set.clone();
@@ -95,12 +114,11 @@ pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8
     file.strategy.stop_at = None;
     (file.strategy.rounds.evaluate, file.strategy.rounds.has_target) = (None, false);
     let federation = Federation::new()?;
-    let runtime = Runtime::new().map_err(failed)?;
     let model = file.initial_model()?;
     let (mut times, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..rounds.div_ceil(turn) {
-        times.extend(runtime.block_on(ours(&file, &federation, clients, &model))?);
-        bare.extend(runtime.block_on(bare::rounds(&federation, model.bytes(), clients, turn))?);
+        times.extend(ours(&file, &federation, clients, &model).await?);
+        bare.extend(bare::rounds(&federation, model.bytes(), clients, turn).await?);
     }
     let (times, bare) = (Times::new(times), Times::new(bare));
     let size = model.bytes().len();
@@ -109,7 +127,9 @@ pub(super) fn run(arguments: &arguments::BenchLink, output: Output) -> Result<u8
     let ratio = times.median() / bare.median();
     if output.format == Format::Text {
         let size = bytes(size as u64);
-        output.result(&format!("round           {}, {clients} clients, {size} down and up", times.to_text()));
+        output.fact("model", &format!("{}, {size}", plural(model.layout().count(), "parameter")));
+        let clients = plural(clients, "client");
+        output.result(&format!("round           {}, {clients}, {size} down and up", times.to_text()));
         output.result(&format!("pace            {:.0} MB/s", pace(&times)));
         output.result(&format!("bare QUIC       {}, {:.0} MB/s", bare.to_text(), pace(&bare)));
         output.result(&format!("ratio           {ratio:.2} times the bare transfer"));

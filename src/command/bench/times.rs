@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::output::plural;
+
 /// What is measured so often, however long it takes, so that a median means something.
 const REPETITIONS_MIN: usize = 5;
 
@@ -70,11 +72,11 @@ impl Times {
     pub(super) fn to_text(&self) -> String {
         let (lower, upper) = self.quartiles();
         format!(
-            "{} (middle half {} to {}, {} times)",
+            "{} (middle half {} to {}, {})",
             milliseconds(self.median()),
             milliseconds(lower),
             milliseconds(upper),
-            self.0.len()
+            plural(self.0.len(), "time")
         )
     }
 }

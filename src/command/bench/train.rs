@@ -12,7 +12,7 @@ use super::times::{Times, now};
 use crate::arguments;
 use crate::exit::{self, Failure};
 use crate::file::RunFile;
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, plural};
 
 /// Steps that are kept at most: those of a very fast model would fill memory.
 const STEPS_MAX: usize = 1_000_000;
@@ -84,14 +84,14 @@ pub(super) fn run(arguments: &arguments::BenchTrain, output: Output) -> Result<u
     let pace = batch as f64 / steps.median();
     if output.format == Format::Text {
         output.result(&format!("device          {}", device.name()));
-        output.result(&format!("model           {} parameters, batches of {batch}", model.layout().count()));
+        output.result(&format!("model           {}, batches of {batch}", plural(model.layout().count(), "parameter")));
         output.result(&format!("step            {}", steps.to_text()));
         output.result(&format!("pace            {pace:.0} examples a second"));
         if let Some(task) = &task {
-            output.result(&format!("one client      {} for {} examples", task.to_text(), indices.len()));
+            output.result(&format!("one client      {} for {}", task.to_text(), plural(indices.len(), "example")));
         }
         if let Some((count, times)) = &evaluation {
-            output.result(&format!("evaluation      {} for {count} examples", times.to_text()));
+            output.result(&format!("evaluation      {} for {}", times.to_text(), plural(*count, "example")));
         }
         return Ok(exit::OK);
     }

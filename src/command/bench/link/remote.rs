@@ -8,7 +8,6 @@ use tributary_certs::Credentials;
 use tributary_client::agent::{self, Link};
 use tributary_client::{cli, join};
 
-use super::failed;
 use crate::command::bench::times::{Times, milliseconds};
 use crate::exit::{self, Failure, INVALID, USAGE};
 use crate::output::{Format, Output, bytes};
@@ -16,16 +15,20 @@ use crate::output::{Format, Output, bytes};
 /// Why there is no number.
 const NO_UPLOAD: &str = "not measured: a coordinator takes only updates that it asked for; `tributary load` sends some";
 
-pub(super) fn run(identity: &Path, coordinator: Option<&str>, downloads: u64, output: Output) -> Result<u8, Failure> {
+pub(super) async fn run(
+    identity: &Path,
+    coordinator: Option<&str>,
+    downloads: u64,
+    output: Output,
+) -> Result<u8, Failure> {
     let credentials =
         Credentials::load(identity).map_err(|error| Failure::new(INVALID, &error).with_hint(error.hint()))?;
     let coordinator = coordinator.map(str::to_owned).or_else(|| join::coordinator_of(identity)).ok_or_else(|| {
         let text = format!("`{}` does not say where its coordinator is", identity.display());
         Failure::new(USAGE, text).with_hint(Some("give --coordinator HOST:PORT"))
     })?;
-    let runtime = tokio::runtime::Runtime::new().map_err(failed)?;
     let count = usize::try_from(downloads).expect("bounded by the argument's range");
-    let link = runtime.block_on(agent::measure(&coordinator, credentials, count)).map_err(cli::failure)?;
+    let link = agent::measure(&coordinator, credentials, count).await.map_err(cli::failure)?;
     let downloads = (!link.downloads.is_empty())
         .then(|| Times::new(link.downloads.iter().map(std::time::Duration::as_secs_f64).collect()));
     #[expect(clippy::cast_precision_loss, reason = "models are far below 2^53 bytes")]
