@@ -75,7 +75,8 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
         None => None,
     };
     let more = compared.as_ref().map_or(serde_json::Value::Null, |compared| json!(compared));
-    let ending = Ending { more, table: compared.as_ref().map(compared_table), next: next_steps(&demo, &done) };
+    let (table, next) = (compared.as_ref().map(compared_table), next_steps(&demo, &done));
+    let ending = Ending { more, table, next, is_lost: false };
     summary.print(output, &ending);
     let accuracy = summary.rounds.last().and_then(|line| line.central.as_ref()?.accuracy);
     let reason = match done.reason.as_str() {

@@ -43,11 +43,8 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
         (None, _) => Choice::New,
     };
     let begun = run_folder::begin(&file, &choice, Durability::Process, id)?;
-    let workers = match arguments.workers {
-        Some(0) => return Err(Failure::new(exit::USAGE, "--workers must be at least 1")),
-        Some(workers) => workers,
-        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    };
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = arguments.workers.map_or_else(|| cores().min(arguments::WORKERS_MAX.into()), usize::from);
     let clients = arguments.stack.map_or(if device.is_cpu() { 1 } else { STACK }, usize::from);
     let trainer = || Box::new(Local::stacked(&device, Arc::clone(&file.plan), clients)) as Box<dyn Trainer>;
     let trainers = (0..workers).map(|_| trainer()).collect();
@@ -73,7 +70,7 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
     .map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
     let next = next.map_or_else(Vec::new, |page| vec![("report", page.display().to_string())]);
-    summary.print(output, &Ending { next, ..Ending::default() });
+    summary.print(output, &Ending { next, is_lost: begun.folder.is_none(), ..Ending::default() });
     end(&ended.reason, ended.central_accuracy, file.strategy.gate)
 }
 

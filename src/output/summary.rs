@@ -27,6 +27,8 @@ pub(crate) struct Ending {
     pub(crate) more: Value,
     /// Below the run's own tables.
     pub(crate) table: Option<String>,
+    /// Whether nothing of the run was kept, so that it cannot go on.
+    pub(crate) is_lost: bool,
     /// Last: where to look and what to type, each with its name.
     pub(crate) next: Vec<(&'static str, String)>,
 }
@@ -85,7 +87,7 @@ impl Summary {
         let (down, up) = self.traffic();
         output.fact("bytes", &format!("{} to clients, {} from clients", bytes(down), bytes(up)));
         if let Some(done) = &self.done {
-            output.fact("end", &end(done));
+            output.fact("end", &end(done, ending));
             output.fact("model", &done.model.to_string());
             output.fact("norm", &format!("{:.6}", done.norm));
             if let Some(path) = &done.path {
@@ -148,14 +150,15 @@ fn number(value: Option<f64>) -> Option<String> {
 }
 
 /// How a run ended, in a few words.
-fn end(done: &Done) -> String {
+fn end(done: &Done, ending: &Ending) -> String {
+    let then = if ending.is_lost { "nothing of it was kept" } else { "it can go on" };
     let rounds = format!("{} rounds in {}", done.rounds, duration(done.seconds));
     match done.reason.as_str() {
         "rounds" => format!("all {rounds}"),
         "stop_at" => format!("run.stop_at reached after {rounds}"),
-        "suspended" => format!("stopped after {rounds}; it can go on"),
-        "postponed" => format!("updates could not be taken after {rounds}; it can go on"),
-        "failed" => format!("failed after {rounds}; it can go on"),
+        "suspended" => format!("stopped after {rounds}; {then}"),
+        "postponed" => format!("updates could not be taken after {rounds}; {then}"),
+        "failed" => format!("failed after {rounds}; {then}"),
         other => format!("{other} after {rounds}"),
     }
 }

@@ -81,7 +81,10 @@ fn mistyped_commands_and_options_end_with_usage() {
     say(folder.path(), &["sim"]).fails(2, &["RUN.toml"]);
     say(folder.path(), &["list", "layer"]).fails(2, &["there is no kind `layer`", "did you mean `layers`"]);
     let file = example("digits.toml");
-    say(folder.path(), &["sim", file.to_str().unwrap(), "--workers", "0", "--no-out"]).fails(2, &["--workers"]);
+    for workers in ["0", "257", "20000"] {
+        let said = say(folder.path(), &["sim", file.to_str().unwrap(), "--workers", workers, "--no-out"]);
+        said.fails(2, &["--workers", workers, "1..=256"]);
+    }
     for stack in ["0", "257"] {
         let mistyped = say(folder.path(), &["sim", file.to_str().unwrap(), "--stack", stack, "--no-out"]);
         mistyped.fails(2, &["--stack", stack, "1..=256"]);
