@@ -145,3 +145,28 @@ fn broken_model_files_are_refused_before_anything_is_allocated() {
     let said = say(folder.path(), &["eval", "one/model.safetensors", "--run", other.to_str().unwrap()]);
     said.fails(3, &["model"]);
 }
+
+/// What goes wrong without it: whoever measures a model with another run's file, or another file, is not told which of them
+/// to change.
+#[test]
+fn what_cannot_be_measured_is_named_with_what_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let file = file.to_str().unwrap();
+    say(folder.path(), &["sim", file, "--out", "here", "--set", "run.rounds=1"]).ends_well();
+    let narrow = "model.layers=[{kind='linear',out=10}]";
+    let eval = |more: &[&str]| say(folder.path(), &[&["eval"], more, &["--run", file]].concat());
+    let model = "here/model.safetensors";
+    eval(&[model, "--set", narrow]).fails(
+        3,
+        &[
+            model,
+            "digits.toml",
+            "tensor `0.bias` is [64] of f32, by the plan's layers [10] of f32",
+            "hint: give the run file",
+        ],
+    );
+    eval(&[model, "--data", "csv:nope.csv"]).fails(3, &["`nope.csv`: No such file", "the working directory"]);
+    std::fs::write(folder.path().join("x.csv"), "x,label\n1,0\n2,1\n").unwrap();
+    eval(&["x.csv"]).fails(3, &["`x.csv`: it is no whole safetensors file"]);
+}

@@ -171,8 +171,8 @@ impl Local {
         if examples.indices.is_empty() {
             return Err(Error::NoExamples);
         }
-        if model.layout().digest() != self.plan.model.layout.digest() {
-            return Err(Error::ModelDiffers);
+        if let Some(error) = Error::of_layouts(model.layout(), &self.plan.model.layout) {
+            return Err(error);
         }
         let classes = input.classes.as_ref().map_or(0, |classes| classes.count());
         if dataset.shape() != input.shape || dataset.n_classes() != classes {
