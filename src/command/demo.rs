@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
             tributary_coordinator::round::Reason::QuorumMissed { missing }
         }
     };
-    super::sim::end(&reason, accuracy, file.strategy.gate)
+    super::sim::end(&reason, accuracy, file.strategy.gate, summary.hint())
 }
 
 fn compared_table(compared: &alone::Compared) -> String {

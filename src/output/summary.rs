@@ -1,7 +1,9 @@
 //! The end of a run: a table of rounds, the best and the last metrics, classes, bytes, and what to do next.
 
 use serde_json::{Value, json};
+use tributary_client::trainer::Error;
 use tributary_common::event::{ClassLine, Done, Event, RoundLine};
+use tributary_common::id::Round;
 
 use super::{Format, Output, bytes, duration, percent, table};
 
@@ -18,6 +20,8 @@ pub(crate) struct Summary {
     classes: Vec<ClassLine>,
     pub(crate) done: Option<Done>,
     parameters: u64,
+    /// The attempt whose slots came last, and what each of those that count for nothing was told to do.
+    hints: (Option<(Round, u32)>, Vec<Option<String>>),
 }
 
 /// What a command adds to the end of its run.
@@ -45,7 +49,15 @@ impl Summary {
                 }
             }
             Event::Done(done) => self.done = Some(done.clone()),
-            Event::Evaluation(_) | Event::Notice(_) | Event::Slot(_) => {}
+            Event::Slot(slot) => {
+                let attempt = Some((slot.round, slot.attempt));
+                if self.hints.0 != attempt {
+                    self.hints = (attempt, Vec::new());
+                }
+                let hint = slot.reason.as_deref().map(|reason| Error::hint_in(reason).map(str::to_owned));
+                self.hints.1.extend(hint);
+            }
+            Event::Evaluation(_) | Event::Notice(_) => {}
         }
     }
 
@@ -53,6 +65,12 @@ impl Summary {
     pub(crate) fn traffic(&self) -> (u64, u64) {
         let sum = |of: fn(&RoundLine) -> u64| self.rounds.iter().map(of).sum();
         (sum(|line| line.bytes_down), sum(|line| line.bytes_up))
+    }
+
+    /// What all clients that gave nothing to the last attempt were told to do, where that is the same.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        let (first, rest) = self.hints.1.split_first()?;
+        first.as_deref().filter(|_| rest.iter().all(|hint| hint == first))
     }
 
     /// The earliest of the best rounds.
@@ -172,7 +190,7 @@ fn main_accuracy(line: &RoundLine) -> Option<f64> {
 mod tests {
     use super::*;
     use tributary_common::Digest;
-    use tributary_common::id::{Round, Version};
+    use tributary_common::id::Version;
 
     fn line(round: u64, accuracy: Option<f64>) -> RoundLine {
         let summary = accuracy.map(|accuracy| {
