@@ -121,6 +121,14 @@ pub(crate) struct RunFile {
     pub(crate) set: Vec<String>,
 }
 
+impl RunFile {
+    /// The same run as words of a shell.
+    pub(crate) fn typed(&self) -> String {
+        let file = quoted(&self.file.display().to_string());
+        self.set.iter().fold(file, |words, set| format!("{words} --set {}", quoted(set)))
+    }
+}
+
 /// What trains or measures.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Device {
@@ -145,6 +153,9 @@ pub(crate) struct Demo {
     pub(crate) device: Device,
 }
 
+/// The most threads of a simulation: more than the cores of most machines, and fewer than a system lets a user start.
+pub(crate) const WORKERS_MAX: u16 = 256;
+
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
     #[command(flatten)]
@@ -158,9 +169,9 @@ pub(crate) struct Sim {
     /// Go on with the run in --out
     #[arg(long, requires = "out")]
     pub(crate) resume: bool,
-    /// Threads that train; by default one for each core
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
+    /// Threads that train, up to 256; by default one for each core
+    #[arg(long, value_name = "THREADS", value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
+    pub(crate) workers: Option<u16>,
     /// Clients that each of them trains at once, their models stacked; by default 32 on a CUDA device, on the CPU 1, which is
     /// faster there. The last bits of a model depend on it
     #[arg(long, value_name = "CLIENTS", value_parser = clap::value_parser!(u16).range(1..=stack_max()))]

@@ -132,9 +132,9 @@ pub struct RoundLine {
     pub weight: u64,
     /// From the first offer to the commit.
     pub seconds: f64,
-    /// Bytes sent to clients.
+    /// Bytes sent to clients to train in this round and to measure its version.
     pub bytes_down: u64,
-    /// Bytes received from clients.
+    /// Bytes of updates received from clients in this round, or for an earlier one after its line.
     pub bytes_up: u64,
     /// Digest of the committed model.
     pub model: Digest,

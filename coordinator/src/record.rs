@@ -26,6 +26,13 @@ struct Measured {
     clients: BTreeMap<(ClientId, &'static str), Evaluation>,
 }
 
+/// Bytes of model and update that moved for one round.
+#[derive(Clone, Copy, Debug, Default)]
+struct Traffic {
+    down: u64,
+    up: u64,
+}
+
 /// Turns reports into events, and knows the central accuracy of the last measured version.
 #[derive(Debug)]
 pub struct Recorder {
@@ -35,8 +42,8 @@ pub struct Recorder {
     model_bytes: u64,
     stop_at: Option<f64>,
     measured: BTreeMap<Version, Measured>,
-    bytes_down: u64,
-    bytes_up: u64,
+    /// By round, because the next one may be under way while one is still measured.
+    traffic: BTreeMap<Round, Traffic>,
     /// The last round's line.
     last: Option<RoundLine>,
     /// The best score with its version.
@@ -53,8 +60,7 @@ impl Recorder {
             model_bytes: strategy.model.layout.bytes() as u64,
             stop_at: strategy.stop_at,
             measured: BTreeMap::new(),
-            bytes_down: 0,
-            bytes_up: 0,
+            traffic: BTreeMap::new(),
             last: None,
             best: None,
         }
@@ -94,14 +100,23 @@ impl Recorder {
         Event::Notice(Notice { client, text: text.into() })
     }
 
-    /// Counts bytes sent to clients.
-    pub const fn sent(&mut self, bytes: u64) {
-        self.bytes_down += bytes;
+    /// Counts bytes sent to a client for the work of `ticket`.
+    pub fn sent(&mut self, ticket: Ticket, bytes: u64) {
+        self.traffic.entry(round_of(ticket)).or_default().down += bytes;
     }
 
-    /// Counts bytes that came from clients.
-    pub const fn received(&mut self, bytes: u64) {
-        self.bytes_up += bytes;
+    /// Counts bytes that came from a client for the work of `ticket`.
+    pub fn received(&mut self, ticket: Ticket, bytes: u64) {
+        self.traffic.entry(round_of(ticket)).or_default().up += bytes;
+    }
+
+    /// The bytes of `round`, and those that came for earlier ones after their lines were told.
+    fn take_traffic(&mut self, round: Round) -> Traffic {
+        let later = self.traffic.split_off(&Round(round.0 + 1));
+        let taken = std::mem::replace(&mut self.traffic, later);
+        taken
+            .into_values()
+            .fold(Traffic::default(), |sum, one| Traffic { down: sum.down + one.down, up: sum.up + one.up })
     }
 
     /// Takes what one client measured of `version`.
@@ -251,6 +266,7 @@ impl Recorder {
         let measured = self.measured.remove(&version).unwrap_or_default();
         self.measured.retain(|later, _| *later > version);
         let summary = |on| measured.merged.get(on).map(Metrics::summary);
+        let Traffic { down: bytes_down, up: bytes_up } = self.take_traffic(round);
         let line = RoundLine {
             round,
             attempt: attempt.0,
@@ -258,8 +274,8 @@ impl Recorder {
             clients: clients as u64,
             weight,
             seconds: committed.since(opened).as_secs_f64(),
-            bytes_down: std::mem::take(&mut self.bytes_down),
-            bytes_up: std::mem::take(&mut self.bytes_up),
+            bytes_down,
+            bytes_up,
             model: digest,
             train: summary("train"),
             local: summary("local"),
@@ -309,6 +325,14 @@ impl Recorder {
             norm,
             path,
         })
+    }
+}
+
+/// The round that work is for: a version is measured for the round that made it, and every round makes one.
+const fn round_of(ticket: Ticket) -> Round {
+    match ticket {
+        Ticket::Evaluate { version } => Round(version.0),
+        Ticket::Train { round, .. } => round,
     }
 }
 
@@ -402,6 +426,31 @@ evaluate = { on = ["central"] }
         recorder.recall(measured(3, 0.8));
         assert_eq!(recorder.best(), Some(Version(3)));
         assert!(recorder.has_reached_target(Version(3)) && !recorder.has_reached_target(Version(4)));
+    }
+
+    /// What goes wrong without it: a round that is still measured is charged with the next one's updates, and the last round
+    /// shows none.
+    #[test]
+    fn bytes_count_on_the_round_they_are_for_and_late_ones_on_the_next_that_is_told() {
+        let strategy = Strategy::parse(&Document::parse("run.toml", RUN).unwrap()).unwrap();
+        let mut recorder = Recorder::new(&strategy);
+        let train = |round| Ticket::Train { round: Round(round), attempt: Attempt(0) };
+        let finish = |recorder: &mut Recorder, round| {
+            let (ticket, version, digest) = (train(round), Version(round), Digest([1; 32]));
+            let (opened, committed) = (Time(0), Time(1));
+            recorder.report(Report::Finished { ticket, version, clients: 1, weight: 1, digest, opened, committed });
+            recorder.last().map(|line| (line.bytes_down, line.bytes_up)).unwrap()
+        };
+        recorder.sent(train(1), 1);
+        recorder.received(train(1), 10);
+        // Round 2 is under way while version 1 is measured.
+        recorder.sent(train(2), 100);
+        recorder.sent(Ticket::Evaluate { version: Version(1) }, 1000);
+        recorder.received(train(2), 10_000);
+        assert_eq!(finish(&mut recorder, 1), (1001, 10));
+        recorder.received(train(1), 20);
+        assert_eq!(finish(&mut recorder, 2), (100, 10_020));
+        assert_eq!(finish(&mut recorder, 3), (0, 0));
     }
 
     /// What goes wrong without it: one device that counts under several names goes unnoticed.

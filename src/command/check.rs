@@ -70,7 +70,6 @@ pub(super) fn run(arguments: &arguments::Check, output: Output) -> Result<u8, Fa
     }
     let kept = if disk > 0 { format!(", {} of disk for a round's updates", bytes(disk)) } else { String::new() };
     output.fact("coordinator", &format!("at most {} of memory{kept}", bytes(memory)));
-    let file = arguments::quoted(&arguments.run.file.display().to_string());
-    output.fact("next", &format!("{} sim {file}", arguments::program()));
+    output.fact("next", &format!("{} sim {}", arguments::program(), arguments.run.typed()));
     Ok(exit::OK)
 }

@@ -145,6 +145,7 @@ async fn serve(
     let folder = begun.folder.as_ref().filter(|_| is_kept);
     let next = folder.map(|folder| super::report::write(folder)).transpose()?;
     let next = next.map_or_else(Vec::new, |page| vec![("report", page.display().to_string())]);
-    shown.lock().unwrap_or_else(PoisonError::into_inner).1.print(output, &Ending { next, ..Ending::default() });
-    sim::end(&ended.reason, ended.central_accuracy, file.strategy.gate)
+    let summary = &shown.lock().unwrap_or_else(PoisonError::into_inner).1;
+    summary.print(output, &Ending { next, ..Ending::default() });
+    sim::end(&ended.reason, ended.central_accuracy, file.strategy.gate, summary.hint())
 }

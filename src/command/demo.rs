@@ -75,7 +75,8 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
         None => None,
     };
     let more = compared.as_ref().map_or(serde_json::Value::Null, |compared| json!(compared));
-    let ending = Ending { more, table: compared.as_ref().map(compared_table), next: next_steps(&demo, &done) };
+    let (table, next) = (compared.as_ref().map(compared_table), next_steps(&demo, &done));
+    let ending = Ending { more, table, next, is_lost: false };
     summary.print(output, &ending);
     let accuracy = summary.rounds.last().and_then(|line| line.central.as_ref()?.accuracy);
     let reason = match done.reason.as_str() {
@@ -95,7 +96,7 @@ pub(super) fn run(arguments: &arguments::Demo, output: Output) -> Result<u8, Fai
             tributary_coordinator::round::Reason::QuorumMissed { missing }
         }
     };
-    super::sim::end(&reason, accuracy, file.strategy.gate)
+    super::sim::end(&reason, accuracy, file.strategy.gate, summary.hint())
 }
 
 fn compared_table(compared: &alone::Compared) -> String {

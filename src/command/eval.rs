@@ -35,7 +35,11 @@ pub(super) fn run(arguments: &arguments::Eval, output: Output) -> Result<u8, Fai
     let examples = Examples { dataset: &held.dataset, indices: &held.indices };
     let metrics =
         evaluate_in_pieces(&mut Local::on(&device, Arc::clone(&file.plan)), &model, &examples, &mut Unwatched)
-            .map_err(|error| Failure::new(INVALID, error))?;
+            .map_err(|error| {
+                let (model, run) = (arguments.model.display(), arguments.run.display());
+                Failure::new(INVALID, format!("could not measure `{model}` with `{run}`: {error}"))
+                    .with_hint(error.hint())
+            })?;
     let summary = metrics.summary();
     if output.format != Format::Text {
         let classes = match &metrics {

@@ -43,11 +43,8 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
         (None, _) => Choice::New,
     };
     let begun = run_folder::begin(&file, &choice, Durability::Process, id)?;
-    let workers = match arguments.workers {
-        Some(0) => return Err(Failure::new(exit::USAGE, "--workers must be at least 1")),
-        Some(workers) => workers,
-        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    };
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = arguments.workers.map_or_else(|| cores().min(arguments::WORKERS_MAX.into()), usize::from);
     let clients = arguments.stack.map_or(if device.is_cpu() { 1 } else { STACK }, usize::from);
     let trainer = || Box::new(Local::stacked(&device, Arc::clone(&file.plan), clients)) as Box<dyn Trainer>;
     let trainers = (0..workers).map(|_| trainer()).collect();
@@ -73,12 +70,17 @@ pub(super) fn run(arguments: &arguments::Sim, output: Output) -> Result<u8, Fail
     .map_err(|error| Failure::new(exit::RUN_FAILED, error))?;
     let next = begun.folder.as_ref().map(|folder| super::report::write(folder)).transpose()?;
     let next = next.map_or_else(Vec::new, |page| vec![("report", page.display().to_string())]);
-    summary.print(output, &Ending { next, ..Ending::default() });
-    end(&ended.reason, ended.central_accuracy, file.strategy.gate)
+    summary.print(output, &Ending { next, is_lost: begun.folder.is_none(), ..Ending::default() });
+    end(&ended.reason, ended.central_accuracy, file.strategy.gate, summary.hint())
 }
 
-/// The exit code of a run's end.
-pub(super) fn end(reason: &Reason, accuracy: Option<f64>, gate: Option<f64>) -> Result<u8, Failure> {
+/// The exit code of a run's end. `hint` is what the clients were told to do, where all were told the same.
+pub(super) fn end(
+    reason: &Reason,
+    accuracy: Option<f64>,
+    gate: Option<f64>,
+    hint: Option<&str>,
+) -> Result<u8, Failure> {
     match reason {
         Reason::Rounds | Reason::Target => match (gate, accuracy) {
             (Some(gate), accuracy) if accuracy.is_none_or(|accuracy| accuracy < gate) => {
@@ -94,7 +96,7 @@ pub(super) fn end(reason: &Reason, accuracy: Option<f64>, gate: Option<f64>) -> 
         Reason::Suspended => Ok(exit::INTERRUPTED),
         Reason::QuorumMissed { missing } => {
             Err(Failure::new(exit::RUN_FAILED, format!("the run ended without a quorum: {missing}"))
-                .with_hint(Some("lower cohort.quorum, raise cohort.deadline, or see why clients decline")))
+                .with_hint(Some(hint.unwrap_or("lower cohort.quorum, raise cohort.deadline, or see why clients decline"))))
         }
         Reason::Postponed { .. } | Reason::StoreFailed { .. } => Err(Failure::new(exit::RUN_FAILED, reason).with_hint(Some(
             "see that the disk has space and the run's folder is whole and may be written, then start the same again, with \

@@ -1,7 +1,9 @@
 //! The end of a run: a table of rounds, the best and the last metrics, classes, bytes, and what to do next.
 
 use serde_json::{Value, json};
+use tributary_client::trainer::Error;
 use tributary_common::event::{ClassLine, Done, Event, RoundLine};
+use tributary_common::id::Round;
 
 use super::{Format, Output, bytes, duration, percent, table};
 
@@ -18,6 +20,8 @@ pub(crate) struct Summary {
     classes: Vec<ClassLine>,
     pub(crate) done: Option<Done>,
     parameters: u64,
+    /// The attempt whose slots came last, and what each of those that count for nothing was told to do.
+    hints: (Option<(Round, u32)>, Vec<Option<String>>),
 }
 
 /// What a command adds to the end of its run.
@@ -27,6 +31,8 @@ pub(crate) struct Ending {
     pub(crate) more: Value,
     /// Below the run's own tables.
     pub(crate) table: Option<String>,
+    /// Whether nothing of the run was kept, so that it cannot go on.
+    pub(crate) is_lost: bool,
     /// Last: where to look and what to type, each with its name.
     pub(crate) next: Vec<(&'static str, String)>,
 }
@@ -43,7 +49,15 @@ impl Summary {
                 }
             }
             Event::Done(done) => self.done = Some(done.clone()),
-            Event::Evaluation(_) | Event::Notice(_) | Event::Slot(_) => {}
+            Event::Slot(slot) => {
+                let attempt = Some((slot.round, slot.attempt));
+                if self.hints.0 != attempt {
+                    self.hints = (attempt, Vec::new());
+                }
+                let hint = slot.reason.as_deref().map(|reason| Error::hint_in(reason).map(str::to_owned));
+                self.hints.1.extend(hint);
+            }
+            Event::Evaluation(_) | Event::Notice(_) => {}
         }
     }
 
@@ -51,6 +65,12 @@ impl Summary {
     pub(crate) fn traffic(&self) -> (u64, u64) {
         let sum = |of: fn(&RoundLine) -> u64| self.rounds.iter().map(of).sum();
         (sum(|line| line.bytes_down), sum(|line| line.bytes_up))
+    }
+
+    /// What all clients that gave nothing to the last attempt were told to do, where that is the same.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        let (first, rest) = self.hints.1.split_first()?;
+        first.as_deref().filter(|_| rest.iter().all(|hint| hint == first))
     }
 
     /// The earliest of the best rounds.
@@ -85,7 +105,7 @@ impl Summary {
         let (down, up) = self.traffic();
         output.fact("bytes", &format!("{} to clients, {} from clients", bytes(down), bytes(up)));
         if let Some(done) = &self.done {
-            output.fact("end", &end(done));
+            output.fact("end", &end(done, ending));
             output.fact("model", &done.model.to_string());
             output.fact("norm", &format!("{:.6}", done.norm));
             if let Some(path) = &done.path {
@@ -148,14 +168,15 @@ fn number(value: Option<f64>) -> Option<String> {
 }
 
 /// How a run ended, in a few words.
-fn end(done: &Done) -> String {
+fn end(done: &Done, ending: &Ending) -> String {
+    let then = if ending.is_lost { "nothing of it was kept" } else { "it can go on" };
     let rounds = format!("{} rounds in {}", done.rounds, duration(done.seconds));
     match done.reason.as_str() {
         "rounds" => format!("all {rounds}"),
         "stop_at" => format!("run.stop_at reached after {rounds}"),
-        "suspended" => format!("stopped after {rounds}; it can go on"),
-        "postponed" => format!("updates could not be taken after {rounds}; it can go on"),
-        "failed" => format!("failed after {rounds}; it can go on"),
+        "suspended" => format!("stopped after {rounds}; {then}"),
+        "postponed" => format!("updates could not be taken after {rounds}; {then}"),
+        "failed" => format!("failed after {rounds}; {then}"),
         other => format!("{other} after {rounds}"),
     }
 }
@@ -169,7 +190,7 @@ fn main_accuracy(line: &RoundLine) -> Option<f64> {
 mod tests {
     use super::*;
     use tributary_common::Digest;
-    use tributary_common::id::{Round, Version};
+    use tributary_common::id::Version;
 
     fn line(round: u64, accuracy: Option<f64>) -> RoundLine {
         let summary = accuracy.map(|accuracy| {

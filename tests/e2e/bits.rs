@@ -5,10 +5,15 @@ use serde_json::Value;
 use super::federation::{Federation, models, same, simulated};
 use super::process::{example, run, tributary};
 
-/// Bytes to clients and from them in all rounds.
-fn bytes(document: &Value) -> (u64, u64) {
-    let of = |key: &str| document["rounds"].as_array().unwrap().iter().map(|round| round[key].as_u64().unwrap()).sum();
-    (of("bytes_down"), of("bytes_up"))
+/// Bytes to clients and from them in each round.
+fn bytes(document: &Value) -> Vec<(u64, u64)> {
+    let of = |round: &Value, key: &str| round[key].as_u64().unwrap();
+    document["rounds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|round| (of(round, "bytes_down"), of(round, "bytes_up")))
+        .collect()
 }
 
 /// Without it a simulated result would say nothing about a deployed one.
@@ -30,6 +35,20 @@ fn demo_and_simulation_commit_the_same_models() {
     for workers in ["1", "2", "3"] {
         let more = [&set[..], &["--workers", workers]].concat();
         same(&simulated(folder.path(), &file, &more), &demo);
+    }
+}
+
+/// What goes wrong without it: the next round's updates count on the round that is still measured, and the last round has
+/// none.
+#[test]
+fn every_round_has_its_own_bytes_where_the_next_begins_before_it_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = ["--set", "run.rounds=5", "--set", "evaluate.on=['central']", "--json"];
+    for command in [&["sim", "--no-out"][..], &["demo", "--out", "demo"]] {
+        let mut called = tributary(folder.path());
+        let said = run(called.args(command).arg(example("digits.toml")).args(set)).ends_well();
+        // A model of 4810 parameters of 4 bytes, to ten clients and an evaluator.
+        assert_eq!(bytes(&said.document()), [(11 * 19_240, 10 * 19_240); 5], "{command:?}");
     }
 }
 

@@ -33,3 +33,14 @@ fn the_bound_of_one_clients_weight_is_told_and_one_that_cannot_be_kept_refused()
     let said = check(&["--set", "aggregate.max_weight_share=0.05", "--set", "cohort.size=5"]);
     said.fails(3, &["of a cohort of 5 no client can be held to 0.05 of the weight", "hint: write at least 0.201"]);
 }
+
+/// What goes wrong without it: the command to type next starts another run than the one that was checked.
+#[test]
+fn the_next_command_is_of_the_run_that_was_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let set = ["--set", "run.rounds=2", "--set", "run.name='mine'"];
+    let said = say(folder.path(), &[&["check", file.to_str().unwrap()], &set[..]].concat()).ends_well();
+    let next = format!(r"sim {} --set run.rounds=2 --set 'run.name='\''mine'\'''", file.display());
+    assert!(said.out.contains(&next), "{}", said.out);
+}

@@ -72,3 +72,13 @@ fn a_model_that_diverges_cannot_be_timed_and_the_user_hears_what_to_do() {
     say(folder.path(), &["bench", "train", &file, "--seconds", "0.01"])
         .fails(3, &["the loss is not finite in step 2", "hint: lower the learning rate"]);
 }
+
+/// What goes wrong without it: the last line tells to lower the quorum of a run that no client can train.
+#[test]
+fn a_run_whose_clients_all_diverge_ends_with_their_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = run_file(folder.path(), "all", &["1e30,0,a", "1e30,1,b"]);
+    let said = say(folder.path(), &["sim", &file, "--no-out"]);
+    said.fails(1, &["without a quorum", "\n  hint: lower the learning rate"]);
+    assert!(!said.err.contains("lower cohort.quorum"), "{}", said.err);
+}

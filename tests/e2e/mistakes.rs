@@ -81,7 +81,10 @@ fn mistyped_commands_and_options_end_with_usage() {
     say(folder.path(), &["sim"]).fails(2, &["RUN.toml"]);
     say(folder.path(), &["list", "layer"]).fails(2, &["there is no kind `layer`", "did you mean `layers`"]);
     let file = example("digits.toml");
-    say(folder.path(), &["sim", file.to_str().unwrap(), "--workers", "0", "--no-out"]).fails(2, &["--workers"]);
+    for workers in ["0", "257", "20000"] {
+        let said = say(folder.path(), &["sim", file.to_str().unwrap(), "--workers", workers, "--no-out"]);
+        said.fails(2, &["--workers", workers, "1..=256"]);
+    }
     for stack in ["0", "257"] {
         let mistyped = say(folder.path(), &["sim", file.to_str().unwrap(), "--stack", stack, "--no-out"]);
         mistyped.fails(2, &["--stack", stack, "1..=256"]);
@@ -202,9 +205,35 @@ fn a_model_that_has_no_room_is_refused_before_it_is_drawn() {
     // 2^24 · (64 + 900) weights are 64.7 GB.
     let layers = r#"model.layers=[{ kind = "linear", out = 16777216, bias = false }, { kind = "linear", out = 900, bias = false }, { kind = "linear", out = 10 }]"#;
     let file = example("digits.toml");
-    let parts = ["a model of 64.7 GB takes 194.1 GB of this machine's memory at least", "are free", "hint: make its layers"];
+    let parts =
+        ["a model of 64.7 GB takes 194.1 GB of this machine's memory at least", "are free", "hint: make its layers"];
     for command in [&["sim", "--no-out"][..], &["bench", "train"], &["bench", "link"]] {
         let said = say(folder.path(), &[command, &[file.to_str().unwrap(), "--set", layers]].concat());
         said.fails(3, &parts);
     }
+}
+
+/// What goes wrong without it: whoever measures a model with another run's file, or another file, is not told which of them
+/// to change.
+#[test]
+fn what_cannot_be_measured_is_named_with_what_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = example("digits.toml");
+    let file = file.to_str().unwrap();
+    say(folder.path(), &["sim", file, "--out", "here", "--set", "run.rounds=1"]).ends_well();
+    let narrow = "model.layers=[{kind='linear',out=10}]";
+    let eval = |more: &[&str]| say(folder.path(), &[&["eval"], more, &["--run", file]].concat());
+    let model = "here/model.safetensors";
+    eval(&[model, "--set", narrow]).fails(
+        3,
+        &[
+            model,
+            "digits.toml",
+            "tensor `0.bias` is [64] of f32, by the plan's layers [10] of f32",
+            "hint: give the run file",
+        ],
+    );
+    eval(&[model, "--data", "csv:nope.csv"]).fails(3, &["`nope.csv`: No such file", "the working directory"]);
+    std::fs::write(folder.path().join("x.csv"), "x,label\n1,0\n2,1\n").unwrap();
+    eval(&["x.csv"]).fails(3, &["`x.csv`: it is no whole safetensors file"]);
 }

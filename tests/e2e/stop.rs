@@ -187,6 +187,25 @@ fn an_interrupted_simulation_resumes_to_the_same_models() {
     same(&both, &whole);
 }
 
+/// What goes wrong without it: somebody looks for a run to resume that was never kept.
+#[test]
+fn an_interrupted_simulation_says_that_it_can_go_on_only_where_it_was_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    for (kept, lost, place) in [
+        ("it can go on", "nothing of it was kept", &["--out", "here"][..]),
+        ("nothing of it was kept", "it can go on", &["--no-out"]),
+    ] {
+        let mut command = tributary(folder.path());
+        command.arg("sim").arg(example("digits.toml")).args(["--set", "run.rounds=100000"]).args(place);
+        let process = Process::start(&mut command);
+        process.says("round");
+        process.signal("INT");
+        let said = process.end();
+        assert_eq!(said.code, 130);
+        assert!(said.out.contains(kept) && !said.out.contains(lost), "{}", said.out);
+    }
+}
+
 #[test]
 fn a_coordinator_that_is_terminated_tells_its_clients_and_finds_them_again() {
     let federation = Federation::new();

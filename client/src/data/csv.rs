@@ -363,7 +363,10 @@ mod tests {
             assert!(error.contains(problem) && found.contains(hint), "{error}: {found}");
         }
         let error = load(Path::new("/nowhere/x.csv"), &input("shape = [1]"), None).unwrap_err();
-        assert_eq!(error.to_string(), "could not read data file `/nowhere/x.csv`");
+        assert_eq!(
+            error.to_string(),
+            "could not read data file `/nowhere/x.csv`: No such file or directory (os error 2)"
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum Error {
         file: PathBuf,
     },
     /// A file cannot be opened or read.
-    #[error("could not read data file `{}`", file.display())]
+    #[error("could not read data file `{}`: {source}", file.display())]
     FileUnreadable {
         /// The file.
         file: PathBuf,
@@ -84,7 +84,9 @@ impl Error {
             | Self::SourceUnknown { hint, .. } => Some(hint.clone()),
             Self::FileTooLarge { .. } => Some("split the file among several clients".to_owned()),
             Self::FileUnreadable { .. } => {
-                Some("check the path, which is relative to the run file, and its permissions".to_owned())
+                let hint = "check the path and its permissions: in a run file a path is relative to that file, on the command \
+                            line to the working directory";
+                Some(hint.to_owned())
             }
             Self::TestMissing { .. } => Some("write data.test = { every = 5 } to hold out every fifth row".to_owned()),
         }

@@ -76,7 +76,7 @@ mod tests {
         let sgd = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.01, nesterov: true };
         assert_eq!(read("lr = 0.1, momentum = 0.9, weight_decay = 0.01, nesterov = true"), Ok(Optimizer::Sgd(sgd)));
         for (text, expected) in [
-            ("lr = 0", "must be from"),
+            ("lr = 0", "must be above 0"),
             ("momentum = 0.5", "`optimizer.lr` is missing"),
             ("lr = 1, momentum = 1.5", "from 0 to 1"),
             ("lr = 1, weight_decay = -1", "found -1"),

@@ -1,6 +1,8 @@
 //! Why training or measuring yields no result.
 
 use tributary_common::metrics;
+#[cfg(feature = "candle")]
+use tributary_common::parameters::{Layout, Tensor};
 
 /// Why no result comes. The text names no data: it is sent to the coordinator's operator.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +18,8 @@ pub enum Error {
     #[error("could not measure the model: {0}")]
     Metrics(#[from] metrics::Error),
     /// The model's tensors are not the plan's.
-    #[error("could not use the model: its tensors are not those of the plan's layers")]
-    ModelDiffers,
+    #[error("could not use the model: {0}")]
+    ModelDiffers(String),
     /// Nothing to train on or to measure.
     #[error("could not train or measure: there is no example")]
     NoExamples,
@@ -74,7 +76,7 @@ impl Error {
             Self::Stopped => Self::Stopped,
             Self::ExamplesDiffer(_)
             | Self::Metrics(_)
-            | Self::ModelDiffers
+            | Self::ModelDiffers(_)
             | Self::NoExamples
             | Self::NonFinite { .. }
             | Self::Own(_)
@@ -88,6 +90,32 @@ impl Error {
         self.hint().map_or_else(|| self.to_string(), |hint| format!("{self} (hint: {hint})"))
     }
 
+    /// The hint of an [`advice`](Self::advice).
+    #[must_use]
+    pub fn hint_in(advice: &str) -> Option<&str> {
+        advice.split_once(" (hint: ")?.1.strip_suffix(')')
+    }
+
+    /// The first tensor of `found` that is not as in `expected`.
+    #[cfg(feature = "candle")]
+    pub(super) fn of_layouts(found: &Layout, expected: &Layout) -> Self {
+        let shown = |tensor: &Tensor| format!("{:?} of {}", tensor.shape, tensor.dtype);
+        let wrong = expected.tensors().iter().find_map(|wanted| match found.find(&wanted.name) {
+            None => Some(format!("it lacks tensor `{}` of the plan's layers, {}", wanted.name, shown(wanted))),
+            Some(held) if (&held.shape, held.dtype) != (&wanted.shape, wanted.dtype) => {
+                Some(format!("tensor `{}` is {}, by the plan's layers {}", held.name, shown(held), shown(wanted)))
+            }
+            Some(_) => None,
+        });
+        let foreign = || {
+            let mut held = found.tensors().iter();
+            let foreign = held.find(|held| expected.find(&held.name).is_none())?;
+            Some(format!("tensor `{}`, {}, is none of the plan's layers", foreign.name, shown(foreign)))
+        };
+        let differs = wrong.or_else(foreign);
+        Self::ModelDiffers(differs.unwrap_or_else(|| "its tensors stand in another order".to_owned()))
+    }
+
     /// What the user can do.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -98,13 +126,9 @@ impl Error {
             }
             Self::TooLarge { .. } => Some("lower `train.batch`, or make layers or kernels smaller"),
             Self::NoExamples => Some("check the client's part of the partition and `data.holdout`"),
+            Self::ModelDiffers(_) => Some("give the run file that the model was trained with"),
             Self::ExamplesDiffer(_) => Some("load the examples with the plan's `[input]`"),
-            Self::Metrics(_)
-            | Self::Execution(_)
-            | Self::ModelDiffers
-            | Self::NoGradient { .. }
-            | Self::Own(_)
-            | Self::Stopped => None,
+            Self::Metrics(_) | Self::Execution(_) | Self::NoGradient { .. } | Self::Own(_) | Self::Stopped => None,
         }
     }
 }

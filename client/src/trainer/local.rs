@@ -172,7 +172,7 @@ impl Local {
             return Err(Error::NoExamples);
         }
         if model.layout().digest() != self.plan.model.layout.digest() {
-            return Err(Error::ModelDiffers);
+            return Err(Error::of_layouts(model.layout(), &self.plan.model.layout));
         }
         let classes = input.classes.as_ref().map_or(0, |classes| classes.count());
         if dataset.shape() != input.shape || dataset.n_classes() != classes {

@@ -439,7 +439,7 @@ fn what_does_not_fit_the_plan_is_refused() {
     let mut refused = |task: Task<'_>| trainer.train(&task, &mut Unwatched).unwrap_err();
     let empty = Examples { indices: &[], ..problem.examples() };
     assert!(matches!(refused(Task { examples: empty, ..problem.task() }), Error::NoExamples));
-    assert!(matches!(refused(Task { model: &other.model, ..problem.task() }), Error::ModelDiffers));
+    assert!(matches!(refused(Task { model: &other.model, ..problem.task() }), Error::ModelDiffers(_)));
     let error = refused(Task { examples: other.examples(), ..problem.task() });
     assert!(error.to_string().contains("[1] in 0 classes came, [1, 6, 6] in 3 classes are needed"), "{error}");
 }

@@ -175,11 +175,15 @@ impl Item {
             return Ok(number);
         }
         let (low, high) = range.into_inner();
-        Err(if high.is_infinite() {
-            self.fail(format!("`{}` must be at least {low}, found {number}", self.path))
+        let is_smallest = [f64::MIN_POSITIVE, f64::from(f32::MIN_POSITIVE)].contains(&low);
+        let must = if is_smallest && number <= 0.0 {
+            "above 0".to_owned()
+        } else if high.is_infinite() {
+            format!("at least {}", readable(low))
         } else {
-            self.fail(format!("`{}` must be from {low} to {high}, found {number}", self.path))
-        })
+            format!("from {} to {}", readable(low), readable(high))
+        };
+        Err(self.fail(format!("`{}` must be {must}, found {}", self.path, readable(number))))
     }
 
     /// The value as a list of items.
@@ -205,6 +209,36 @@ impl Item {
         match self.node.value {
             Value::Table(entries) => Ok(Table::new(self.file, self.path, self.node.line, entries)),
             _ => Err(self.expected("a table")),
+        }
+    }
+}
+
+/// A number in as many digits as tell it, in scientific notation where it would be a row of zeros.
+fn readable(number: f64) -> String {
+    match number.abs() {
+        0.0 | 1e-4..1e9 => number.to_string(),
+        _ => format!("{number:e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Document;
+
+    /// What goes wrong without it: a bound is a row of forty zeros that nobody reads.
+    #[test]
+    fn numbers_outside_of_their_range_are_told_their_bounds_readably() {
+        let tiny = f64::from(f32::MIN_POSITIVE);
+        for (text, range, expected) in [
+            ("0", tiny..=f64::from(f32::MAX), "must be above 0, found 0"),
+            ("-1.5", f64::MIN_POSITIVE..=f64::INFINITY, "must be above 0, found -1.5"),
+            ("1e39", tiny..=f64::from(f32::MAX), "from 1.1754943508222875e-38 to 3.4028234663852886e38, found 1e39"),
+            ("-1", 0.0..=1.0, "must be from 0 to 1, found -1"),
+            ("1e-5", 1e-4..=f64::INFINITY, "must be at least 0.0001, found 1e-5"),
+        ] {
+            let mut table = Document::parse("a.toml", &format!("x = {text}")).unwrap().table();
+            let error = table.required("x").unwrap().number_in(range).unwrap_err().to_string();
+            assert!(error.ends_with(expected), "{error}");
         }
     }
 }

@@ -165,7 +165,7 @@ mod tests {
         check("shape = []", Err("1 to 4 sizes"));
         check("shape = [0]", Err("from 1"));
         check("shape = [67108864, 67108864]", Err("at most"));
-        check("shape = [64]\ndivide = 0", Err("at least"));
+        check("shape = [64]\ndivide = 0", Err("above 0"));
         check("shape = [2]\nmean = [1, 2]", Err("come together"));
         check("shape = [2]\nmean = [1]\nstd = [1, 1]", Err("1 constants for 2 values"));
         check("shape = [2]\nmean = [1, 1]\nstd = [1, 0]", Err("input.std[1]"));

@@ -30,7 +30,9 @@ pub enum Error {
         source: io::Error,
     },
     /// The header is longer than allowed or than the file.
-    #[error("could not read model file `{file}`: its header claims {claimed} bytes, {allowed} are possible")]
+    #[error(
+        "could not read model file `{file}`: it is no whole safetensors file: its header would have {claimed} bytes, {allowed} are possible"
+    )]
     HeaderLength {
         /// The file.
         file: String,
@@ -40,7 +42,7 @@ pub enum Error {
         allowed: u64,
     },
     /// The header is no safetensors header.
-    #[error("could not read model file `{file}`: its header is broken: {why}")]
+    #[error("could not read model file `{file}`: it is no safetensors file, or its header is broken: {why}")]
     HeaderBroken {
         /// The file.
         file: String,
@@ -237,6 +239,8 @@ mod tests {
     #[test]
     fn truncated_oversized_and_lying_headers_are_refused() {
         let file = file();
+        let table = read_bytes(b"x,label\n1,0\n").unwrap_err().to_string();
+        assert!(table.contains("it is no whole safetensors file"), "{table}");
         assert!(matches!(read_bytes(&file[..5]), Err(Error::HeaderLength { .. })));
         assert!(matches!(read_bytes(&file[..50]), Err(Error::HeaderLength { .. })));
         assert!(matches!(read_bytes(&file[..file.len() - 1]), Err(Error::DataLength { .. })));

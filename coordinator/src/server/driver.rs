@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tributary_common::Digest;
 use tributary_common::event::Event as Line;
 use tributary_common::id::{ClientId, Ticket};
 use tributary_common::message::{Results, Welcome};
@@ -195,7 +196,7 @@ impl Driver {
     fn input(&mut self, input: Input) {
         match input {
             Input::Admit { client, put, answer } => self.admit(client, &put, answer),
-            Input::Fetched { bytes } => self.recorder.sent(bytes),
+            Input::Fetched { client, digest, bytes } => self.fetched(&client, digest, bytes),
             Input::Gone { client, connection } => self.gone(client, connection),
             Input::Hello { handle, .. } if self.is_revoked(&handle.serial) => {
                 handle.close(close_code::NOT_ALLOWED, REVOKED);
@@ -219,6 +220,15 @@ impl Driver {
             }
             Input::Staged { client, put, spool, .. } => self.staged(client, &put, spool),
         }
+    }
+
+    /// A request for a model does not say what for: who is asked to measure it fetches it for that, and trains on it afterwards
+    /// without a second one.
+    fn fetched(&mut self, client: &ClientId, digest: Digest, bytes: u64) {
+        let measures = self.models.versions(digest).map(|version| Ticket::Evaluate { version });
+        let measured = measures.into_iter().find(|ticket| self.machine.standing(client, *ticket) == Standing::Open);
+        let ticket = measured.or_else(|| self.machine.open_ticket());
+        self.recorder.sent(ticket.unwrap_or(Ticket::Evaluate { version: self.machine.version() }), bytes);
     }
 
     fn measured(&mut self, client: ClientId, ticket: Ticket, results: &Results) {

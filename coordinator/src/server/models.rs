@@ -32,6 +32,11 @@ impl Models {
         self.digests.get(&version).copied()
     }
 
+    /// The served versions with this digest: several where a round changed nothing.
+    pub(super) fn versions(&self, digest: Digest) -> impl Iterator<Item = Version> {
+        self.digests.iter().filter(move |(_, served)| **served == digest).map(|(version, _)| *version)
+    }
+
     pub(super) fn add(&mut self, version: Version, digest: Digest, model: Parameters) {
         self.digests.insert(version, digest);
         self.served.send_modify(|served| _ = served.insert(digest, model));

@@ -43,7 +43,10 @@ pub(super) enum Input {
         put: Box<Put>,
         answer: oneshot::Sender<Admission>,
     },
+    /// A whole model was sent.
     Fetched {
+        client: ClientId,
+        digest: Digest,
         bytes: u64,
     },
     Gone {
@@ -424,7 +427,8 @@ impl Session {
         let sending = async {
             net::send(send, bytes, from).await?;
             // The model is there now, however many connections it took: told before the client can answer for it.
-            drop(tell(&self.shared, Input::Fetched { bytes: bytes.len() as u64 }).await);
+            let (client, bytes) = (self.client().clone(), bytes.len() as u64);
+            drop(tell(&self.shared, Input::Fetched { client, digest, bytes }).await);
             // What is sent stays in memory until it is taken.
             drop(send.stopped().await);
             Ok(())

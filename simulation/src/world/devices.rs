@@ -83,7 +83,7 @@ impl<'a> World<'a> {
         if self.held.get(client).is_some_and(|&(version, since)| version == offer.version && since <= now) {
             return Duration::ZERO;
         }
-        self.recorder.sent(offer.bytes);
+        self.recorder.sent(offer.ticket, offer.bytes);
         let after = self.link.transfer(self.model.layout().bytes());
         self.held.insert(client.clone(), (offer.version, now + after));
         after
@@ -179,7 +179,7 @@ impl<'a> World<'a> {
         });
         let event = match weight {
             Ok(weight) => {
-                self.recorder.received(update.bytes().len() as u64);
+                self.recorder.received(ticket, update.bytes().len() as u64);
                 self.staged.insert((ticket, client.clone()), update);
                 Event::Staged { client: who, ticket, weight: weight.get(), digest }
             }

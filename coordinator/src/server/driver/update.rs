@@ -57,7 +57,7 @@ impl Driver {
     }
 
     pub(super) fn staged(&mut self, client: ClientId, put: &Put, spool: Spool) {
-        self.recorder.received(put.bytes);
+        self.recorder.received(put.ticket, put.bytes);
         let ticket = put.ticket;
         match self.strategy.aggregator.weight(put.weight) {
             Ok(weight) => {
