@@ -1,7 +1,6 @@
 //! Why training or measuring yields no result.
 
 use tributary_common::metrics;
-#[cfg(feature = "candle")]
 use tributary_common::parameters::{Layout, Tensor};
 
 /// Why no result comes. The text names no data: it is sent to the coordinator's operator.
@@ -97,7 +96,6 @@ impl Error {
     }
 
     /// The first tensor of `found` that is not as in `expected`.
-    #[cfg(feature = "candle")]
     pub(super) fn of_layouts(found: &Layout, expected: &Layout) -> Self {
         let shown = |tensor: &Tensor| format!("{:?} of {}", tensor.shape, tensor.dtype);
         let wrong = expected.tensors().iter().find_map(|wanted| match found.find(&wanted.name) {
