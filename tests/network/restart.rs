@@ -6,8 +6,8 @@ use super::network::Link;
 use super::scenario::{CLIENTS, Federation, KEEP_ALIVE, play_in};
 use super::weather::{Trouble, Weather};
 
-/// In the first round, when every client has joined and none has finished.
-const CRASH: Duration = Duration::from_secs(2);
+/// In the first round, when every client has joined, also one that had to try again, and none has finished.
+const CRASH: Duration = Duration::from_secs(5);
 
 /// One way through the network.
 const LATENCY: Duration = Duration::from_millis(50);
