@@ -1,4 +1,7 @@
-//! Memory as the system tells of it in `/proc`; nothing where it does not.
+//! Memory as the system tells of it in `/proc`, nothing where it does not; and what does not fit.
+
+use crate::exit::{Failure, INVALID};
+use crate::output::bytes;
 
 /// The peak resident memory of a process of this machine, in bytes.
 pub(super) fn peak(pid: u32) -> Option<u64> {
@@ -8,6 +11,14 @@ pub(super) fn peak(pid: u32) -> Option<u64> {
 /// What programs may still take of this machine's memory, in bytes.
 pub(crate) fn available() -> Option<u64> {
     field("/proc/meminfo", "MemAvailable:")
+}
+
+/// Refuses what needs more than is free in a `place`; `what` begins the sentence with its verb: "2 updates take".
+pub(crate) fn fits(what: &str, needed: u64, place: &str, free: u64) -> Result<(), Failure> {
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Failure::new(INVALID, format!("{what} {} of {place}, {} are free", bytes(needed), bytes(free))))
 }
 
 fn field(file: &str, name: &str) -> Option<u64> {

@@ -16,7 +16,7 @@ use super::times::Times;
 use crate::arguments;
 use crate::command::load::update;
 use crate::command::memory;
-use crate::exit::{self, Failure, INVALID, RUN_FAILED};
+use crate::exit::{self, Failure, RUN_FAILED};
 use crate::output::{Format, Output, bytes, plural};
 
 /// What a fold moves for each parameter: 4 bytes of the update read, 8 of the sum read and written.
@@ -98,15 +98,10 @@ pub(super) fn run(arguments: &arguments::BenchFold, output: Output) -> Result<u8
 /// What would fill the memory is refused before any of it is taken.
 fn has_room(parameters: u64, updates: u64) -> Result<(), Failure> {
     let needed = parameters * (UPDATE_BYTES * updates + OTHER_BYTES);
-    match memory::available() {
-        Some(free) if needed > free => {
-            let [size, needed, free] = [UPDATE_BYTES * parameters, needed, free].map(bytes);
-            let updates = plural(usize::try_from(updates).expect("bounded by the argument's range"), "update");
-            let text = format!("{updates} of {size} take {needed} of this machine's memory, {free} are free");
-            Err(Failure::new(INVALID, text).with_hint(Some("give fewer --updates or fewer --parameters")))
-        }
-        _ => Ok(()),
-    }
+    let updates = plural(usize::try_from(updates).expect("bounded by the argument's range"), "update");
+    let what = format!("{updates} of {} take", bytes(UPDATE_BYTES * parameters));
+    memory::fits(&what, needed, "this machine's memory", memory::available().unwrap_or(u64::MAX))
+        .map_err(|failure| failure.with_hint(Some("give fewer --updates or fewer --parameters")))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]

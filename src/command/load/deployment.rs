@@ -14,7 +14,7 @@ use super::VALIDITY;
 use crate::arguments;
 use crate::command::children::Children;
 use crate::command::{certs, doctor, memory};
-use crate::exit::{Failure, INVALID, RUN_FAILED};
+use crate::exit::{Failure, RUN_FAILED};
 use crate::output::bytes;
 
 /// The model of a load that names no size, in bytes.
@@ -100,14 +100,7 @@ fn has_room(folder: &Path, arguments: &arguments::Load) -> Result<(), Failure> {
 }
 
 fn fits(clients: u64, size: u64, needed: u64, free: u64, place: &str) -> Result<(), Failure> {
-    if needed <= free {
-        return Ok(());
-    }
-    let [size, needed, free] = [size, needed, free].map(bytes);
-    Err(Failure::new(
-        INVALID,
-        format!("{clients} clients with a model of {size} take {needed} of {place}, {free} are free"),
-    ))
+    memory::fits(&format!("{clients} clients with a model of {} take", bytes(size)), needed, place, free)
 }
 
 /// Every client is asked in every round, but where some come and go, the others are enough.
