@@ -225,8 +225,8 @@ impl Driver {
     /// A request for a model does not say what for: who is asked to measure it fetches it for that, and trains on it afterwards
     /// without a second one.
     fn fetched(&mut self, client: &ClientId, digest: Digest, bytes: u64) {
-        let measures = self.models.versions(digest).map(|version| Ticket::Evaluate { version });
-        let measured = measures.into_iter().find(|ticket| self.machine.standing(client, *ticket) == Standing::Open);
+        let mut measures = self.models.versions(digest).map(|version| Ticket::Evaluate { version });
+        let measured = measures.find(|ticket| self.machine.standing(client, *ticket) == Standing::Open);
         let ticket = measured.or_else(|| self.machine.open_ticket());
         self.recorder.sent(ticket.unwrap_or(Ticket::Evaluate { version: self.machine.version() }), bytes);
     }
