@@ -83,31 +83,20 @@ impl RunFile {
         };
         let path = self.base.join(from);
         let read = safetensors::read(&path).map_err(|error| Failure::new(INVALID, error))?;
-        if read.layout().digest() == model.layout.digest() {
-            return Ok(read);
+        match read.layout().difference(&model.layout) {
+            None => Ok(read),
+            Some(differs) => {
+                Err(Failure::new(INVALID, format!("could not start from `{}`: {differs}", path.display())))
+            }
         }
-        let differs = model.layout.tensors().iter().find(|tensor| {
-            read.layout()
-                .find(&tensor.name)
-                .is_none_or(|found| (found.dtype, &found.shape) != (tensor.dtype, &tensor.shape))
-        });
-        let which = differs.map_or_else(
-            || "it holds more tensors than the model".to_owned(),
-            |tensor| format!("tensor `{}` of {:?} {} is not in it", tensor.name, tensor.shape, tensor.dtype),
-        );
-        Err(Failure::new(INVALID, format!("could not start from `{}`: {which}", path.display())))
     }
 }
 
 /// Refuses a model of `size` bytes that takes more memory than the `free` bytes.
 fn fits(size: u64, free: u64) -> Result<(), Failure> {
-    let needed = COPIES_MIN.saturating_mul(size);
-    if needed <= free {
-        return Ok(());
-    }
-    let [size, needed, free] = [size, needed, free].map(bytes);
-    let text = format!("a model of {size} takes {needed} of this machine's memory at least, {free} are free");
-    Err(Failure::new(INVALID, text).with_hint(Some("make its layers smaller; `tributary check` shows which are large")))
+    let what = format!("a model of {} takes", bytes(size));
+    memory::fits(&what, COPIES_MIN.saturating_mul(size), "this machine's memory at least", free)
+        .map_err(|failure| failure.with_hint(Some("make its layers smaller; `tributary check` shows which are large")))
 }
 
 #[cfg(test)]

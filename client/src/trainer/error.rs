@@ -1,7 +1,6 @@
 //! Why training or measuring yields no result.
 
 use tributary_common::metrics;
-use tributary_common::parameters::{Layout, Tensor};
 
 /// Why no result comes. The text names no data: it is sent to the coordinator's operator.
 #[derive(Debug, thiserror::Error)]
@@ -93,25 +92,6 @@ impl Error {
     #[must_use]
     pub fn hint_in(advice: &str) -> Option<&str> {
         advice.split_once(" (hint: ")?.1.strip_suffix(')')
-    }
-
-    /// The first tensor of `found` that is not as in `expected`.
-    pub(super) fn of_layouts(found: &Layout, expected: &Layout) -> Self {
-        let shown = |tensor: &Tensor| format!("{:?} of {}", tensor.shape, tensor.dtype);
-        let wrong = expected.tensors().iter().find_map(|wanted| match found.find(&wanted.name) {
-            None => Some(format!("it lacks tensor `{}` of the plan's layers, {}", wanted.name, shown(wanted))),
-            Some(held) if (&held.shape, held.dtype) != (&wanted.shape, wanted.dtype) => {
-                Some(format!("tensor `{}` is {}, by the plan's layers {}", held.name, shown(held), shown(wanted)))
-            }
-            Some(_) => None,
-        });
-        let foreign = || {
-            let mut held = found.tensors().iter();
-            let foreign = held.find(|held| expected.find(&held.name).is_none())?;
-            Some(format!("tensor `{}`, {}, is none of the plan's layers", foreign.name, shown(foreign)))
-        };
-        let differs = wrong.or_else(foreign);
-        Self::ModelDiffers(differs.unwrap_or_else(|| "its tensors stand in another order".to_owned()))
     }
 
     /// What the user can do.

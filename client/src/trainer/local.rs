@@ -171,8 +171,8 @@ impl Local {
         if examples.indices.is_empty() {
             return Err(Error::NoExamples);
         }
-        if model.layout().digest() != self.plan.model.layout.digest() {
-            return Err(Error::of_layouts(model.layout(), &self.plan.model.layout));
+        if let Some(differs) = model.layout().difference(&self.plan.model.layout) {
+            return Err(Error::ModelDiffers(differs));
         }
         let classes = input.classes.as_ref().map_or(0, |classes| classes.count());
         if dataset.shape() != input.shape || dataset.n_classes() != classes {

@@ -128,6 +128,28 @@ impl Layout {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
+    /// How this layout differs from the `expected` one, in words: the first tensor that is missing, has another shape or
+    /// type, or is too many. `None` where both have the same digest.
+    #[must_use]
+    pub fn difference(&self, expected: &Self) -> Option<String> {
+        if self.digest == expected.digest {
+            return None;
+        }
+        let shown = |tensor: &Tensor| format!("{:?} of {}", tensor.shape, tensor.dtype);
+        let wrong = expected.tensors.iter().find_map(|wanted| match self.find(&wanted.name) {
+            None => Some(format!("it lacks tensor `{}` of the plan's layers, {}", wanted.name, shown(wanted))),
+            Some(held) if (&held.shape, held.dtype) != (&wanted.shape, wanted.dtype) => {
+                Some(format!("tensor `{}` is {}, by the plan's layers {}", held.name, shown(held), shown(wanted)))
+            }
+            Some(_) => None,
+        });
+        let foreign = || {
+            let foreign = self.tensors.iter().find(|held| expected.find(&held.name).is_none())?;
+            Some(format!("tensor `{}`, {}, is none of the plan's layers", foreign.name, shown(foreign)))
+        };
+        wrong.or_else(foreign)
+    }
+
     /// Size of the buffer, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
@@ -186,6 +208,25 @@ mod tests {
         assert_eq!(a, b);
         assert_eq!(a.find("b").unwrap().range(), 12..20);
         assert_eq!((a.bytes(), a.count()), (20, 5));
+    }
+
+    #[test]
+    fn a_difference_is_told_by_the_first_tensor_that_differs() {
+        let one = |tensors: &[(&str, Vec<usize>)]| {
+            Layout::new(tensors.iter().map(|(name, shape)| (*name, Dtype::F32, shape.clone()))).unwrap()
+        };
+        let expected = one(&[("a", vec![3]), ("b", vec![2])]);
+        for (found, told) in [
+            (one(&[("b", vec![2]), ("a", vec![3])]), None),
+            (one(&[("b", vec![2])]), Some("it lacks tensor `a` of the plan's layers, [3] of f32")),
+            (one(&[("a", vec![3]), ("b", vec![4])]), Some("tensor `b` is [4] of f32, by the plan's layers [2] of f32")),
+            (
+                one(&[("a", vec![3]), ("b", vec![2]), ("c", vec![])]),
+                Some("tensor `c`, [] of f32, is none of the plan's layers"),
+            ),
+        ] {
+            assert_eq!(found.difference(&expected).as_deref(), told);
+        }
     }
 
     #[test]
