@@ -1,12 +1,17 @@
 //! What can be typed.
 
+mod bench;
+mod certs;
 mod size;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use tributary_client::{cli, device};
+
+pub(crate) use bench::{Bench, BenchCommand, BenchFold, BenchLink, BenchTrain};
+pub(crate) use certs::{Certs, CertsCommand, Role};
 
 /// What scripts rely on, and where to begin.
 const AFTER_HELP: &str = "\
@@ -192,71 +197,6 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Bench {
-    #[command(subcommand)]
-    pub(crate) command: BenchCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Training: milliseconds a step and examples a second with a run file's model, on one thread
-    Train(BenchTrain),
-    /// Adding updates to the exact sum: bytes a second, and the time of a whole aggregation
-    Fold(BenchFold),
-    /// Rounds over loopback between a real coordinator and real clients, without training; or the way to a coordinator
-    Link(BenchLink),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchTrain {
-    #[command(flatten)]
-    pub(crate) run: RunFile,
-    #[command(flatten)]
-    pub(crate) device: Device,
-    /// How long to measure each thing
-    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchFold {
-    /// Parameters of the model
-    #[arg(long, default_value_t = 1_663_370, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
-    pub(crate) parameters: u64,
-    /// Updates of one aggregation
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pub(crate) updates: u64,
-    /// Threads of one aggregation
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=8))]
-    pub(crate) threads: u64,
-    /// How long to measure each thing
-    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchLink {
-    /// The run file, for rounds over loopback
-    #[arg(value_name = "RUN.toml", required_unless_present = "identity", conflicts_with = "identity")]
-    pub(crate) file: Option<PathBuf>,
-    /// Set a value over the file
-    #[arg(long, value_name = "SECTION.KEY=VALUE", conflicts_with = "identity")]
-    pub(crate) set: Vec<String>,
-    /// Identity folder of a member, to measure the way to its coordinator instead; its client must not run meanwhile
-    #[arg(long, value_name = "DIR")]
-    pub(crate) identity: Option<PathBuf>,
-    /// That coordinator; by default the one that the identity has joined
-    #[arg(long, value_name = "HOST:PORT", requires = "identity", conflicts_with = "file", value_parser = cli::address)]
-    pub(crate) coordinator: Option<String>,
-    /// Clients over loopback
-    #[arg(long, default_value_t = 2, conflicts_with = "identity", value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub(crate) clients: u64,
-    /// Rounds over loopback, or downloads from a coordinator
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pub(crate) rounds: u64,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// A run file to check; free disk is compared with what its run takes
     #[arg(value_name = "RUN.toml")]
@@ -377,78 +317,6 @@ fn pause(text: &str) -> Result<f64, String> {
 
 fn probability(text: &str) -> Result<f64, String> {
     number_in(text, 0.0..=1.0)
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Certs {
-    #[command(subcommand)]
-    pub(crate) command: CertsCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CertsCommand {
-    /// Make a federation's authority
-    Init {
-        /// Folder for the authority; keep root.key offline
-        folder: PathBuf,
-        /// Name of the federation
-        #[arg(long)]
-        federation: String,
-    },
-    /// Issue an identity
-    Issue {
-        /// Folder of the authority
-        authority: PathBuf,
-        /// Name of the member, unique in the federation
-        name: String,
-        /// Role
-        #[arg(long, value_enum, default_value = "client")]
-        role: Role,
-        /// Folder for the identity
-        #[arg(long)]
-        out: PathBuf,
-        /// Days until it expires
-        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3650))]
-        days: u64,
-    },
-    /// Invite a device: print a token with which it joins
-    Invite {
-        /// Folder of the authority
-        authority: PathBuf,
-        /// Name of the member, unique in the federation
-        name: String,
-        /// Role: client or evaluator
-        #[arg(long, value_enum, default_value = "client")]
-        role: Role,
-        /// Where the coordinator lets devices join; by default what it wrote into the authority's folder
-        #[arg(long, value_name = "HOST:PORT")]
-        address: Option<String>,
-    },
-    /// Take back every certificate and every open invitation of a member
-    Revoke {
-        /// Folder of the authority
-        authority: PathBuf,
-        /// Name of the member
-        name: String,
-        /// Identity folder of a coordinator on this machine, which gets the new list
-        #[arg(long, value_name = "DIR")]
-        to: Vec<PathBuf>,
-    },
-    /// Show certificates
-    Show {
-        /// A PEM file, an identity folder or an authority's folder
-        path: PathBuf,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Role {
-    /// Trains on its own data
-    Client,
-    /// Distributes models and adds updates
-    Coordinator,
-    /// Measures models on hold-out data
-    Evaluator,
 }
 
 #[derive(Debug, Args)]
